@@ -1,0 +1,195 @@
+"""One self-describing file: a network's tensors and everything needed to use them.
+
+A `.safetensors` file whose metadata holds the format version and one JSON document. Nothing is unpickled.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+from hyperpose_core.datasets.records import CameraModel, World
+from hyperpose_core.errors import HyperPoseError
+from hyperpose_core.geometry import Array
+from hyperpose_core.images import Preprocessing
+from hyperpose_core.uncertainty import Uncertainty
+
+FORMAT_VERSION = 1
+ORIENTATION_CONVENTIONS = ("camera_to_world", "world_to_camera")
+
+_VERSION_KEY = "hyperpose_format_version"
+_DOCUMENT_KEY = "hyperpose"
+
+
+@dataclass(frozen=True, eq=False)
+class PositionNormalisation:
+    """The statistics taken out of the training positions: network output = (position - mean) / scale.
+
+    Attributes:
+        mean: float64 [3], metres.
+        scale: metres; one number, so that errors weigh the same along every axis.
+    """
+
+    mean: Array = field(default_factory=lambda: np.zeros(3))
+    scale: float = 1.0
+
+    @classmethod
+    def from_positions(cls, positions: Array) -> PositionNormalisation:
+        """Take mean and root-mean-square deviation an axis of camera centres [N, 3] in metres."""
+        mean = positions.mean(axis=0)
+        scale = float(np.sqrt(np.mean(np.square(positions - mean))))
+        return cls(mean, max(scale, 1e-3))
+
+    def normalize(self, positions: Array) -> Array:
+        """Take positions [N, 3] in metres to the network's units."""
+        return (positions - self.mean) / self.scale
+
+    def denormalize(self, outputs: Array) -> Array:
+        """Take network outputs [N, 3] to metres."""
+        return outputs * self.scale + self.mean
+
+
+@dataclass(frozen=True, eq=False)
+class Checkpoint:
+    """What the file holds.
+
+    Attributes:
+        architecture: the model's name in the registry.
+        options: the model's options, as the registry takes them.
+        state: the network's tensors by name.
+        preprocessing: how images become input.
+        scenes: scene names; a multi-scene network's scene ids are places in this tuple.
+        world: the frame of the poses.
+        normalisation: statistics taken out of the positions.
+        orientation_convention: what the network's quaternion rotates; the estimator always gives
+            camera-to-world.
+        uncertainty: covariance from held-out residuals.
+        camera: the training images' camera where it is known.
+        training: how it was trained (recipe, data, epochs, seed, version), for people.
+        validation: what it scored on held-out blocks, for people.
+    """
+
+    architecture: str
+    options: Mapping[str, object]
+    state: Mapping[str, Tensor]
+    preprocessing: Preprocessing
+    scenes: tuple[str, ...] = ()
+    world: World = field(default_factory=World)
+    normalisation: PositionNormalisation = field(default_factory=PositionNormalisation)
+    orientation_convention: str = "camera_to_world"
+    uncertainty: Uncertainty = field(default_factory=Uncertainty.unknown)
+    camera: CameraModel | None = None
+    training: Mapping[str, object] = field(default_factory=dict)
+    validation: Mapping[str, object] = field(default_factory=dict)
+
+
+def save_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
+    """Write a checkpoint; an existing file is replaced only once the new one is whole.
+
+    Raises:
+        HyperPoseError: the file cannot be written.
+    """
+    path = Path(path)
+    document = {
+        "architecture": checkpoint.architecture,
+        "options": dict(checkpoint.options),
+        "preprocessing": checkpoint.preprocessing.to_dict(),
+        "scenes": list(checkpoint.scenes),
+        "world": checkpoint.world.to_dict(),
+        "normalisation": {
+            "mean": [float(value) for value in checkpoint.normalisation.mean],
+            "scale": checkpoint.normalisation.scale,
+        },
+        "orientation_convention": checkpoint.orientation_convention,
+        "uncertainty": checkpoint.uncertainty.to_dict(),
+        "camera": None if checkpoint.camera is None else vars(checkpoint.camera),
+        "training": dict(checkpoint.training),
+        "validation": dict(checkpoint.validation),
+    }
+    tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in checkpoint.state.items()}
+    metadata = {_VERSION_KEY: str(FORMAT_VERSION), _DOCUMENT_KEY: json.dumps(document)}
+    partial = path.with_name(path.name + ".partial")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        save_file(tensors, partial, metadata=metadata)
+        partial.replace(path)
+    except (OSError, SafetensorError) as error:
+        partial.unlink(missing_ok=True)
+        raise HyperPoseError(f"{path}: cannot write the checkpoint: {error}") from error
+
+
+def load_checkpoint(path: Path) -> Checkpoint:
+    """Read a checkpoint, its tensors on the CPU.
+
+    Raises:
+        HyperPoseError: the file is missing, truncated, no checkpoint, of another format version, or its
+            description is not what this version writes. The message names the file and the culprit.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise HyperPoseError(f"{path}: no such checkpoint file")
+    try:
+        with safe_open(path, framework="pt", device="cpu") as file:
+            document = _read_document(path, file.metadata() or {})
+            state = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a dict)
+    except (SafetensorError, OSError) as error:
+        raise HyperPoseError(f"{path}: truncated, or not a .safetensors checkpoint ({error})") from error
+    try:
+        return _from_document(document, state)
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        reason = f"{error.args[0]!r} is missing" if isinstance(error, KeyError) else str(error)
+        raise HyperPoseError(f"{path}: the checkpoint's description is damaged: {reason}") from error
+
+
+def _read_document(path: Path, metadata: Mapping[str, str]) -> Mapping[str, object]:
+    version = metadata.get(_VERSION_KEY)
+    if version is None:
+        raise HyperPoseError(
+            f"{path}: tensors without a HyperPose description; weights released with the paper go through "
+            "`hyperpose import`"
+        )
+    if version != str(FORMAT_VERSION):
+        raise HyperPoseError(
+            f"{path}: checkpoint format version {version}; this program reads {FORMAT_VERSION}"
+        )
+    try:
+        document = json.loads(metadata[_DOCUMENT_KEY])
+    except (KeyError, json.JSONDecodeError) as error:
+        raise HyperPoseError(f"{path}: the checkpoint's description is not JSON: {error}") from error
+    if not isinstance(document, dict):
+        raise HyperPoseError(f"{path}: the checkpoint's description is not a JSON object")
+    return document
+
+
+def _from_document(document: Mapping[str, object], state: Mapping[str, Tensor]) -> Checkpoint:
+    data: dict = dict(document)
+    convention = data["orientation_convention"]
+    if convention not in ORIENTATION_CONVENTIONS:
+        raise ValueError(f"orientation_convention is {convention!r}, not one of {ORIENTATION_CONVENTIONS}")
+    normalisation = PositionNormalisation(
+        np.asarray(data["normalisation"]["mean"], dtype=np.float64), float(data["normalisation"]["scale"])
+    )
+    camera = data["camera"]
+    if camera is not None:
+        camera = CameraModel(**{**camera, "distortion": tuple(camera["distortion"])})
+    return Checkpoint(
+        architecture=str(data["architecture"]),
+        options=dict(data["options"]),
+        state=state,
+        preprocessing=Preprocessing.from_dict(data["preprocessing"]),
+        scenes=tuple(str(scene) for scene in data["scenes"]),
+        world=World.from_dict(data["world"]),
+        normalisation=normalisation,
+        orientation_convention=convention,
+        uncertainty=Uncertainty.from_dict(data["uncertainty"]),
+        camera=camera,
+        training=dict(data["training"]),
+        validation=dict(data["validation"]),
+    )

@@ -1,0 +1,138 @@
+"""What every dataset adapter gives: posed images in one convention."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+
+from hyperpose_core.geometry import Array, Pose
+from hyperpose_core.images import RgbImage, read_image
+
+ImageReader = Callable[[Path], RgbImage]
+
+
+@dataclass(frozen=True)
+class CameraModel:
+    """A pinhole camera.
+
+    Attributes:
+        width: image width, pixels.
+        height: image height, pixels.
+        fx: focal length along x, pixels.
+        fy: focal length along y, pixels.
+        cx: principal point along x, pixels.
+        cy: principal point along y, pixels.
+        distortion: plumb-bob coefficients (k1, k2, p1, p2, k3); empty where the images have no distortion.
+    """
+
+    width: int
+    height: int
+    fx: float
+    fy: float
+    cx: float
+    cy: float
+    distortion: tuple[float, ...] = ()
+
+
+@dataclass(frozen=True, eq=False)
+class World:
+    """The frame that poses live in.
+
+    Attributes:
+        description: what the frame is, for people: "7Scenes redkitchen", "local east-north-up".
+        origin: where local (0, 0, 0) lies in the outer frame, float64 [3], metres; (easting, northing, up) if
+            `utm_zone` is known. Networks, messages and reports carry local values.
+        utm_zone: the outer frame's UTM zone ("30U"), or None where the outer frame isn't UTM.
+        up: unit vector that points up in the local frame, or None where it is not known.
+    """
+
+    description: str = ""
+    origin: Array = field(default_factory=lambda: np.zeros(3))
+    utm_zone: str | None = None
+    up: tuple[float, float, float] | None = None
+
+    def to_dict(self) -> dict[str, object]:
+        """Return plain data that JSON can hold, float64 kept exactly."""
+        return {
+            "description": self.description,
+            "origin": [float(value) for value in self.origin],
+            "utm_zone": self.utm_zone,
+            "up": None if self.up is None else list(self.up),
+        }
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, object]) -> World:
+        """Build from what `to_dict` gave."""
+        up = data["up"]
+        return cls(
+            description=str(data["description"]),
+            origin=np.asarray(data["origin"], dtype=np.float64),
+            utm_zone=None if data["utm_zone"] is None else str(data["utm_zone"]),
+            up=None if up is None else tuple(float(value) for value in up),  # type: ignore[arg-type, attr-defined]
+        )
+
+
+@dataclass(frozen=True, eq=False)
+class PosedImage:
+    """One image file and where its camera was.
+
+    Attributes:
+        path: the image file.
+        pose: the camera's optical frame in the local world frame.
+        scene: name of the scene it belongs to.
+        sequence: name of the recording within the scene.
+        stamp_ns: when it was taken, integer nanoseconds, or None where the dataset doesn't say.
+        condition: light or season, where the dataset says it; else empty.
+        reader: turns the file into an image; a module-level function or picklable callable.
+    """
+
+    path: Path
+    pose: Pose
+    scene: str
+    sequence: str = ""
+    stamp_ns: int | None = None
+    condition: str = ""
+    reader: ImageReader = read_image
+
+    def read(self) -> RgbImage:
+        """Read the image as RGB uint8 [H, W, 3].
+
+        Raises:
+            HyperPoseError: the file is missing or no image.
+        """
+        return self.reader(self.path)
+
+
+@dataclass(frozen=True, eq=False)
+class PosedImageSet:
+    """The images of one split of a dataset, in the order of their recording.
+
+    Attributes:
+        name: what to call it in tables and reports.
+        images: the records.
+        world: the frame of their poses.
+        camera: the camera model where it is known and one for all images.
+        dropped: why frames were left out, as cause -> count.
+    """
+
+    name: str
+    images: tuple[PosedImage, ...]
+    world: World = field(default_factory=World)
+    camera: CameraModel | None = None
+    dropped: Mapping[str, int] = field(default_factory=dict)
+
+    @property
+    def scenes(self) -> tuple[str, ...]:
+        """The scenes' names in alphabetical order: a scene's id is its place here."""
+        return tuple(sorted({image.scene for image in self.images}))
+
+    def positions(self) -> Array:
+        """Return the camera centres [N, 3] in metres."""
+        return np.array([image.pose.position for image in self.images]).reshape(-1, 3)
+
+    def orientations(self) -> Array:
+        """Return the orientations [N, 4] as (w, x, y, z)."""
+        return np.array([image.pose.orientation for image in self.images]).reshape(-1, 4)

@@ -1,0 +1,165 @@
+"""From files and bytes to network input: one code path for training, evaluation and the node.
+
+Images are RGB, uint8, [H, W, 3] until `Preprocessing` turns them into float32 tensors [3, h, w].
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from hyperpose_core.errors import HyperPoseError
+
+RgbImage = npt.NDArray[np.uint8]
+
+IMAGENET_MEAN = (0.485, 0.456, 0.406)
+IMAGENET_STD = (0.229, 0.224, 0.225)
+
+# OpenCV names a Bayer pattern by the second row's second and third pixel, everyone else by the first two.
+_OPENCV_BAYER_CODES = {
+    "rggb": cv2.COLOR_BayerBG2RGB,
+    "grbg": cv2.COLOR_BayerGB2RGB,
+    "gbrg": cv2.COLOR_BayerGR2RGB,
+    "bggr": cv2.COLOR_BayerRG2RGB,
+}
+
+
+def read_image(path: Path) -> RgbImage:
+    """Read an image file as RGB uint8 [H, W, 3].
+
+    Raises:
+        HyperPoseError: the file is missing, unreadable or no image; the message names it.
+    """
+    try:
+        data = Path(path).read_bytes()
+    except OSError as error:
+        raise HyperPoseError(f"{path}: cannot read the image: {error.strerror or error}") from error
+    return decode_image(data, str(path))
+
+
+def decode_image(data: bytes, origin: str) -> RgbImage:
+    """Decode JPEG, PNG or another format that OpenCV reads, as RGB uint8 [H, W, 3].
+
+    Args:
+        data: the encoded bytes.
+        origin: what to call them in an error: a file's path or a topic.
+
+    Raises:
+        HyperPoseError: the bytes are no image.
+    """
+    try:
+        image = cv2.imdecode(np.frombuffer(data, dtype=np.uint8), cv2.IMREAD_COLOR) if data else None
+    except cv2.error:
+        image = None
+    if image is None:
+        raise HyperPoseError(f"{origin}: not an image that can be decoded (JPEG or PNG expected)")
+    return np.asarray(cv2.cvtColor(image, cv2.COLOR_BGR2RGB), dtype=np.uint8)
+
+
+def debayer(mosaic: npt.NDArray[np.uint8], pattern: str) -> RgbImage:
+    """Interpolate a Bayer mosaic [H, W] uint8 to RGB [H, W, 3].
+
+    Args:
+        mosaic: one value a pixel.
+        pattern: colours of the first two rows' first two pixels: rggb, grbg, gbrg or bggr.
+    """
+    return np.asarray(cv2.cvtColor(mosaic, _OPENCV_BAYER_CODES[pattern]), dtype=np.uint8)
+
+
+@dataclass(frozen=True)
+class Preprocessing:
+    """How an image becomes the network's input. The checkpoint carries it.
+
+    Attributes:
+        resize: the shorter side in pixels, or exactly (height, width).
+        crop: side of the centred square cut out after resizing, in pixels; None keeps everything.
+        mean: what is subtracted from each RGB channel of the image scaled to 0..1.
+        std: what each channel is then divided by.
+    """
+
+    resize: int | tuple[int, int] = 256
+    crop: int | None = 224
+    mean: tuple[float, float, float] = IMAGENET_MEAN
+    std: tuple[float, float, float] = IMAGENET_STD
+
+    def __post_init__(self) -> None:
+        """Turn lists (from JSON) into tuples and check the sizes.
+
+        Raises:
+            ValueError: a size is not positive, or the crop is larger than the resized image's shorter side.
+        """
+        if not isinstance(self.resize, int):
+            height, width = self.resize
+            object.__setattr__(self, "resize", (int(height), int(width)))
+        object.__setattr__(self, "mean", tuple(float(value) for value in self.mean))
+        object.__setattr__(self, "std", tuple(float(value) for value in self.std))
+        shorter = self.resize if isinstance(self.resize, int) else min(self.resize)
+        if shorter < 1 or (self.crop is not None and not 1 <= self.crop <= shorter):
+            raise ValueError(f"resize {self.resize} and crop {self.crop} leave no image")
+
+    def resized_size(self, height: int, width: int) -> tuple[int, int]:
+        """Return (height, width) after resizing an image of the given height and width."""
+        if not isinstance(self.resize, int):
+            return self.resize
+        scale = self.resize / min(height, width)
+        return (
+            (self.resize, round(width * scale)) if height <= width else (round(height * scale), self.resize)
+        )
+
+    def input_size(self, height: int, width: int) -> tuple[int, int]:
+        """Return (height, width) of the network's input for an image of the given height and width."""
+        return (self.crop, self.crop) if self.crop is not None else self.resized_size(height, width)
+
+    def resized(self, image: RgbImage) -> Tensor:
+        """Resize RGB uint8 [H, W, 3] to a uint8 tensor [3, h, w], uncropped, with antialiasing."""
+        tensor = torch.from_numpy(np.ascontiguousarray(image)).permute(2, 0, 1)
+        size = self.resized_size(image.shape[0], image.shape[1])
+        if size == tuple(image.shape[:2]):
+            return tensor
+        # PIL's antialiased bilinear filter, which the released weights were trained with.
+        return torch.nn.functional.interpolate(
+            tensor[None], size=size, mode="bilinear", align_corners=False, antialias=True
+        )[0]
+
+    def cropped(self, images: Tensor) -> Tensor:
+        """Cut the centred square out of images [..., h, w]; without a crop, return them as they are."""
+        if self.crop is None:
+            return images
+        top = round((images.shape[-2] - self.crop) / 2)
+        left = round((images.shape[-1] - self.crop) / 2)
+        return images[..., top : top + self.crop, left : left + self.crop]
+
+    def normalized(self, images: Tensor) -> Tensor:
+        """Scale uint8 images [..., 3, h, w] to 0..1 and normalise them with mean and std, as float32."""
+        mean = torch.tensor(self.mean, device=images.device).view(3, 1, 1)
+        std = torch.tensor(self.std, device=images.device).view(3, 1, 1)
+        return images.float().div_(255.0).sub_(mean).div_(std)
+
+    def __call__(self, image: RgbImage) -> Tensor:
+        """Turn RGB uint8 [H, W, 3] into the network's float32 input [3, h, w]."""
+        return self.normalized(self.cropped(self.resized(image)))
+
+    def to_dict(self) -> dict[str, object]:
+        """Return plain data that JSON can hold."""
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, object]) -> Preprocessing:
+        """Build from what `to_dict` gave.
+
+        Raises:
+            ValueError: a key is unknown, or a value is impossible.
+        """
+        known = {field.name for field in fields(cls)}
+        if unknown := set(data) - known:
+            raise ValueError(
+                f"unknown preprocessing key {sorted(unknown)[0]!r}; known: {', '.join(sorted(known))}"
+            )
+        return cls(**data)  # type: ignore[arg-type]

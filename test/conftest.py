@@ -1,0 +1,103 @@
+"""Fixtures that several test files share."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+import torch
+
+from hyperpose_core.checkpoint import Checkpoint, PositionNormalisation, save_checkpoint
+from hyperpose_core.datasets.records import World
+from hyperpose_core.geometry import Pose, rotation_vector_to_quaternion
+from hyperpose_core.images import Preprocessing, RgbImage
+from hyperpose_core.models.registry import build_model, default_normalisation
+from hyperpose_core.uncertainty import Uncertainty
+
+PROJECT_ROOT = Path(__file__).resolve().parents[1]
+
+
+@pytest.fixture(scope="session")
+def shared_data() -> Path:
+    """The folder of real images and sensor logs, which is not part of the project."""
+    candidates = [os.environ.get("HYPERPOSE_SHARED"), PROJECT_ROOT.parent / "shared"]
+    for candidate in candidates:
+        if candidate and (Path(candidate) / "data").is_dir():
+            return Path(candidate) / "data"
+    pytest.skip("the real data is missing: put it at ../shared/data or set HYPERPOSE_SHARED")
+
+
+def draw_image(seed: int, height: int = 96, width: int = 128) -> RgbImage:
+    """Draw an RGB image of coloured boxes that no other seed gives."""
+    generator = np.random.default_rng(seed)
+    image = np.full((height, width, 3), generator.integers(0, 256, 3), dtype=np.uint8)
+    for _ in range(12):
+        corner = generator.integers(0, (width, height))
+        size = generator.integers(8, 40, 2)
+        cv2.rectangle(
+            image, corner.tolist(), (corner + size).tolist(), generator.integers(0, 256, 3).tolist(), -1
+        )
+    return image
+
+
+def see_images(network: torch.nn.Module, inputs: torch.Tensor) -> None:
+    """Set batch norm's statistics from a batch, without which an untrained network sees all images alike."""
+    norms = [module for module in network.modules() if isinstance(module, torch.nn.BatchNorm2d)]
+    for norm in norms:
+        norm.momentum = 1.0
+    with torch.no_grad():
+        network.train()(inputs)
+    for norm in norms:
+        norm.momentum = 0.01
+
+
+@pytest.fixture(scope="session")
+def tiny_checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A checkpoint of an untrained HyperPose network that takes 96x128 images in a few milliseconds."""
+    torch.manual_seed(1)
+    options = {
+        "backbone": "efficientnet_lite0",
+        "hidden_width": 32,
+        "hypernetwork_initialisation": "released",
+    }
+    network = build_model("hyperpose", options)
+    mean, std = default_normalisation("hyperpose", options)
+    preprocessing = Preprocessing(resize=64, crop=64, mean=mean, std=std)
+    see_images(network, torch.stack([preprocessing(draw_image(seed)) for seed in range(16)]))
+    path = tmp_path_factory.mktemp("tiny") / "tiny.safetensors"
+    save_checkpoint(
+        path,
+        Checkpoint(
+            architecture="hyperpose",
+            options=network.options,
+            state=network.state_dict(),
+            preprocessing=preprocessing,
+            scenes=("toyroom",),
+            world=World(description="a room that nobody has seen"),
+            normalisation=PositionNormalisation(np.array([1.0, 2.0, 3.0]), 0.5),
+            uncertainty=Uncertainty(np.diag([0.1, 0.2, 0.3, 0.01, 0.02, 0.03]), "made up for the tests"),
+        ),
+    )
+    return path
+
+
+@pytest.fixture(scope="session")
+def seven_scenes_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A miniature of the official 7Scenes layout: one scene, two sequences of 12 frames, train and test."""
+    scene = tmp_path_factory.mktemp("7scenes") / "toyroom"
+    for sequence in (1, 2):
+        folder = scene / f"seq-{sequence:02d}"
+        folder.mkdir(parents=True)
+        for frame in range(12):
+            image = draw_image(100 * sequence + frame)
+            cv2.imwrite(str(folder / f"frame-{frame:06d}.color.png"), cv2.cvtColor(image, cv2.COLOR_RGB2BGR))
+            pose = Pose(
+                [0.1 * frame, 0.2, 0.05 * sequence], rotation_vector_to_quaternion([0, 0.03 * frame, 0])
+            )
+            np.savetxt(folder / f"frame-{frame:06d}.pose.txt", pose.matrix())
+    (scene / "TrainSplit.txt").write_text("sequence1\n")
+    (scene / "TestSplit.txt").write_text("sequence2\r\n")
+    return scene

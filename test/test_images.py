@@ -1,0 +1,73 @@
+"""Reading, debayering and preprocessing of images."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+import torch
+from conftest import draw_image
+from PIL import Image
+
+from hyperpose_core.errors import HyperPoseError
+from hyperpose_core.images import Preprocessing, debayer, read_image
+
+
+def test_colours_come_out_as_rgb(tmp_path: Path) -> None:
+    Image.new("RGB", (8, 6), (250, 120, 3)).save(tmp_path / "orange.png")
+    image = read_image(tmp_path / "orange.png")
+    assert image.shape == (6, 8, 3)
+    assert image[0, 0].tolist() == [250, 120, 3]
+
+
+@pytest.mark.parametrize("content", [b"", b"no image at all", None])
+def test_what_is_no_image_is_named(tmp_path: Path, content: bytes | None) -> None:
+    path = tmp_path / "photo.jpg"
+    if content is not None:
+        path.write_bytes(content)
+    with pytest.raises(HyperPoseError, match=r"photo\.jpg"):
+        read_image(path)
+
+
+@pytest.mark.parametrize("pattern", ["rggb", "grbg", "gbrg", "bggr"])
+def test_debayering_restores_flat_colours(pattern: str) -> None:
+    colours = {"r": 200, "g": 100, "b": 30}
+    mosaic = np.empty((16, 16), dtype=np.uint8)
+    for place, letter in enumerate(pattern):
+        mosaic[place // 2 :: 2, place % 2 :: 2] = colours[letter]
+    assert debayer(mosaic, pattern)[4:12, 4:12].reshape(-1, 3).tolist() == [[200, 100, 30]] * 64
+
+
+def test_preprocessing_is_what_the_released_weights_were_trained_with() -> None:
+    """Shorter side 256, centre 224, ImageNet's mean and deviation: as torchvision does it on PIL images."""
+    from torchvision import transforms
+
+    image = cv2.GaussianBlur(draw_image(3, 480, 640), (9, 9), 0)
+    reference = transforms.Compose(
+        [
+            transforms.Resize(256),
+            transforms.CenterCrop(224),
+            transforms.ToTensor(),
+            transforms.Normalize((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)),
+        ]
+    )(Image.fromarray(image))
+    result = Preprocessing(resize=256, crop=224)(image)
+    assert result.shape == (3, 224, 224)
+    assert torch.max(torch.abs(result - reference)) < 0.03  # one grey level is 0.017
+
+
+def test_the_whole_view_keeps_every_corner() -> None:
+    image = np.zeros((480, 640, 3), dtype=np.uint8)
+    image[:40, :40] = 255
+    image[-40:, -40:] = 255
+    result = Preprocessing(resize=(168, 224), crop=None, mean=(0, 0, 0), std=(1, 1, 1))(image)
+    assert result.shape == (3, 168, 224)
+    assert result[0, 2, 2] == result[0, -3, -3] == 1
+    assert result[0, 2, -3] == 0
+
+
+def test_a_crop_larger_than_the_image_is_refused() -> None:
+    with pytest.raises(ValueError, match="crop"):
+        Preprocessing(resize=200, crop=224)
