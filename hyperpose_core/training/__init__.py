@@ -1,0 +1,1 @@
+"""Training: recipes as data, images kept decoded, augmentation on tensors, the trainer."""

@@ -1,0 +1,209 @@
+"""Augmentation on batches of tensors: crops, colours, motion blur, and virtual turns of the camera.
+
+A virtual turn is exact: a camera that turns about its centre sees the same rays, so the new image is a
+homography K R K^-1 of the old one, and the label turns by R.
+
+Randomness comes from the seed, the epoch and the sample alone: the same sample is varied in the same way
+whatever batch or process it is in.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from hyperpose_core.datasets.records import CameraModel
+from hyperpose_core.training.recipe import Augmentation
+
+_LUMINANCE = (0.299, 0.587, 0.114)
+# Luminance and two chrominance axes (NTSC's YIQ), in which a turn of hue is a plane rotation.
+_RGB_TO_YIQ = ((0.299, 0.587, 0.114), (0.5959, -0.2746, -0.3213), (0.2115, -0.5227, 0.3112))
+
+# Which columns of a sample's random numbers decide what.
+_TURN, _CROP, _BRIGHTNESS, _CONTRAST, _SATURATION, _HUE, _BLUR = (
+    slice(0, 3),
+    slice(3, 5),
+    5,
+    6,
+    7,
+    8,
+    slice(9, 11),
+)
+_NUMBERS = 11
+
+
+@dataclass(frozen=True)
+class Intrinsics:
+    """Focal lengths and principal point in pixels of the cached (resized) images."""
+
+    fx: float
+    fy: float
+    cx: float
+    cy: float
+
+    @classmethod
+    def of_resized(cls, camera: CameraModel, height: int, width: int) -> Intrinsics:
+        """Scale a camera model to images resized to height and width."""
+        along_x, along_y = width / camera.width, height / camera.height
+        # Pixel centres lie at integers, so the image's corner, which scaling keeps, lies at -0.5.
+        return cls(
+            camera.fx * along_x,
+            camera.fy * along_y,
+            (camera.cx + 0.5) * along_x - 0.5,
+            (camera.cy + 0.5) * along_y - 0.5,
+        )
+
+
+def random_numbers(seed: int, epoch: int, samples: Sequence[int]) -> Tensor:
+    """Return what decides the augmentation of some samples in one epoch, float32 in [0, 1), [N, 11]."""
+    rows = [
+        np.random.Generator(np.random.Philox(key=[seed, (epoch << 32) | sample])).random(_NUMBERS)
+        for sample in samples
+    ]
+    return torch.from_numpy(np.array(rows, dtype=np.float32))
+
+
+class Augmenter:
+    """Applies an `Augmentation` to batches."""
+
+    def __init__(self, augmentation: Augmentation, crop: int | None, intrinsics: Intrinsics | None) -> None:
+        """Prepare for images of one size.
+
+        Args:
+            augmentation: what to vary.
+            crop: side of the square cut out, pixels, or None.
+            intrinsics: of the resized images; needed for virtual rotations only.
+        """
+        self._augmentation = augmentation
+        self._crop = crop
+        self._intrinsics = intrinsics
+
+    def __call__(self, images: Tensor, orientations: Tensor, numbers: Tensor) -> tuple[Tensor, Tensor]:
+        """Vary a batch.
+
+        Args:
+            images: uint8 [N, 3, h, w].
+            orientations: camera-to-world unit quaternions [N, 4].
+            numbers: the samples' `random_numbers` [N, 11].
+
+        Returns:
+            float32 images in 0..255 [N, 3, crop, crop] (or [N, 3, h, w]) and their orientations.
+        """
+        options = self._augmentation
+        images = images.float()
+        if options.virtual_rotation_deg > 0 and self._intrinsics is not None:
+            images, orientations = self._turned(images, orientations, self._intrinsics, numbers[:, _TURN])
+        images = self._cropped(images, numbers[:, _CROP])
+        if options.motion_blur_px > 0:
+            images = _blurred(images, numbers[:, _BLUR], options.motion_blur_px)
+        return _recoloured(images, options, numbers), orientations
+
+    def _turned(
+        self, images: Tensor, orientations: Tensor, camera: Intrinsics, numbers: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        largest = math.radians(self._augmentation.virtual_rotation_deg)
+        turns = _quaternions((numbers.double() * 2 - 1) * largest)
+        grid = _rotation_grid(_matrices(turns).float(), camera, images.shape[-2], images.shape[-1])
+        turned = torch.nn.functional.grid_sample(images, grid, padding_mode="border", align_corners=False)
+        return turned, _multiply(orientations.double(), turns).to(orientations.dtype)
+
+    def _cropped(self, images: Tensor, numbers: Tensor) -> Tensor:
+        if self._crop is None:
+            return images
+        spare = torch.tensor([images.shape[-2] - self._crop, images.shape[-1] - self._crop])
+        if self._augmentation.random_crop:
+            corners = (numbers * (spare + 1)).long()
+        else:
+            corners = torch.round(spare / 2).long().expand(len(images), 2)
+        return torch.stack(
+            [
+                image[:, top : top + self._crop, left : left + self._crop]
+                for image, (top, left) in zip(images, corners.tolist(), strict=True)
+            ]
+        )
+
+
+def _recoloured(images: Tensor, options: Augmentation, numbers: Tensor) -> Tensor:
+    """Change hue, saturation, contrast and brightness, which together are one affine map a sample."""
+    to_yiq = torch.tensor(_RGB_TO_YIQ)
+    chrominance = _turned_chrominance(
+        (numbers[:, _HUE] * 2 - 1) * options.hue * 2 * math.pi,
+        _factor(options.saturation, numbers[:, _SATURATION]),
+    )
+    matrix = torch.linalg.inv(to_yiq) @ chrominance @ to_yiq
+    contrast = _factor(options.contrast, numbers[:, _CONTRAST])
+    brightness = _factor(options.brightness, numbers[:, _BRIGHTNESS])
+    luminance = torch.einsum("nchw,c->n", images, torch.tensor(_LUMINANCE)) / images[0, 0].numel()
+    offset = (1 - contrast) * luminance * brightness
+    matrix = matrix * (contrast * brightness).view(-1, 1, 1)
+    recoloured = torch.bmm(matrix, images.flatten(2)) + offset.view(-1, 1, 1)
+    return recoloured.clamp_(0, 255).view_as(images)
+
+
+def _factor(largest: float, numbers: Tensor) -> Tensor:
+    return 1 + (numbers * 2 - 1) * largest
+
+
+def _turned_chrominance(angle: Tensor, saturation: Tensor) -> Tensor:
+    matrix = torch.zeros(len(angle), 3, 3)
+    matrix[:, 0, 0] = 1
+    matrix[:, 1, 1] = matrix[:, 2, 2] = saturation * torch.cos(angle)
+    matrix[:, 2, 1] = saturation * torch.sin(angle)
+    matrix[:, 1, 2] = -matrix[:, 2, 1]
+    return matrix
+
+
+def _blurred(images: Tensor, numbers: Tensor, largest: float) -> Tensor:
+    """Smear each image along a line of its own: length up to `largest` pixels, any direction."""
+    radius = math.ceil(largest / 2)
+    steps = torch.arange(-radius, radius + 1, dtype=torch.float32)
+    y, x = torch.meshgrid(steps, steps, indexing="ij")
+    half_length = numbers[:, 0].view(-1, 1, 1) * largest / 2
+    angle = numbers[:, 1].view(-1, 1, 1) * math.pi
+    along = x * torch.cos(angle) + y * torch.sin(angle)
+    across = y * torch.cos(angle) - x * torch.sin(angle)
+    beyond = (along.abs() - half_length).clamp(min=0)
+    kernels = (1 - torch.hypot(beyond, across)).clamp(min=0)
+    kernels = (kernels / kernels.sum((1, 2), keepdim=True)).repeat_interleave(3, dim=0)[:, None]
+    flat = images.reshape(1, -1, *images.shape[-2:])
+    padded = torch.nn.functional.pad(flat, (radius,) * 4, mode="replicate")
+    return torch.nn.functional.conv2d(padded, kernels, groups=flat.shape[1]).view_as(images)
+
+
+def _rotation_grid(rotations: Tensor, camera: Intrinsics, height: int, width: int) -> Tensor:
+    """Return where each pixel of the turned cameras lies in the original image, in grid_sample's units."""
+    rows, columns = torch.meshgrid(torch.arange(height), torch.arange(width), indexing="ij")
+    rays = torch.stack(
+        [(columns - camera.cx) / camera.fx, (rows - camera.cy) / camera.fy, torch.ones(height, width)], dim=-1
+    )
+    turned = torch.einsum("nij,hwj->nhwi", rotations, rays)
+    x = turned[..., 0] / turned[..., 2] * camera.fx + camera.cx
+    y = turned[..., 1] / turned[..., 2] * camera.fy + camera.cy
+    return torch.stack([(x + 0.5) * 2 / width - 1, (y + 0.5) * 2 / height - 1], dim=-1)
+
+
+def _quaternions(vectors: Tensor) -> Tensor:
+    half = torch.linalg.vector_norm(vectors, dim=1, keepdim=True) / 2
+    # sinc(x) is sin(pi x) / (pi x): the exponential map without a division by a zero angle.
+    return torch.cat([torch.cos(half), vectors / 2 * torch.sinc(half / math.pi)], dim=1)
+
+
+def _matrices(quaternions: Tensor) -> Tensor:
+    w, x, y, z = quaternions.unbind(1)
+    rows = [
+        1 - 2 * (y * y + z * z), 2 * (x * y - w * z), 2 * (x * z + w * y),
+        2 * (x * y + w * z), 1 - 2 * (x * x + z * z), 2 * (y * z - w * x),
+        2 * (x * z - w * y), 2 * (y * z + w * x), 1 - 2 * (x * x + y * y),
+    ]  # fmt: skip
+    return torch.stack(rows, dim=1).view(-1, 3, 3)
+
+
+def _multiply(left: Tensor, right: Tensor) -> Tensor:
+    w = left[:, :1] * right[:, :1] - (left[:, 1:] * right[:, 1:]).sum(1, keepdim=True)
+    vector = left[:, :1] * right[:, 1:] + right[:, :1] * left[:, 1:]
+    return torch.cat([w, vector + torch.linalg.cross(left[:, 1:], right[:, 1:])], dim=1)

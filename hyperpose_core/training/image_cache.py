@@ -1,0 +1,71 @@
+"""Training images decoded and resized once, kept memory-mapped on disk."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+from tqdm import tqdm
+
+from hyperpose_core.datasets.records import PosedImage
+from hyperpose_core.errors import HyperPoseError
+from hyperpose_core.images import Preprocessing
+
+
+class ImageCache:
+    """Resized, uncropped uint8 images [3, h, w] of one size, in the order of the records."""
+
+    def __init__(self, images: Sequence[PosedImage], preprocessing: Preprocessing, folder: Path) -> None:
+        """Open the cache in a folder, filling it where it is missing or its sources have changed.
+
+        Raises:
+            HyperPoseError: an image is missing, unreadable or of another shape than the first; it is named.
+        """
+        fingerprint = _fingerprint(images, preprocessing)
+        description = folder / "images.json"
+        data = folder / "images.npy"
+        if not (data.exists() and description.exists() and description.read_text() == fingerprint):
+            folder.mkdir(parents=True, exist_ok=True)
+            description.unlink(missing_ok=True)
+            _fill(data, images, preprocessing)
+            description.write_text(fingerprint)
+        self._pixels = np.load(data, mmap_mode="r")
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Height and width of the images in pixels."""
+        return int(self._pixels.shape[2]), int(self._pixels.shape[3])
+
+    def batch(self, indices: Sequence[int]) -> Tensor:
+        """Return the images of some records as uint8 [N, 3, h, w]."""
+        return torch.from_numpy(self._pixels[np.asarray(indices)])
+
+
+def _fill(path: Path, images: Sequence[PosedImage], preprocessing: Preprocessing) -> None:
+    first = preprocessing.resized(images[0].read())
+    pixels = np.lib.format.open_memmap(path, mode="w+", dtype=np.uint8, shape=(len(images), *first.shape))
+    for index, record in enumerate(tqdm(images, desc="decoding images", unit="image", dynamic_ncols=True)):
+        image = preprocessing.resized(record.read())
+        if image.shape != first.shape:
+            raise HyperPoseError(
+                f"{record.path}: {image.shape[2]}x{image.shape[1]} after resizing, where the first image is "
+                f"{first.shape[2]}x{first.shape[1]}; give the recipe an exact `resize: [height, width]`"
+            )
+        pixels[index] = image.numpy()
+    pixels.flush()
+
+
+def _fingerprint(images: Sequence[PosedImage], preprocessing: Preprocessing) -> str:
+    digest = hashlib.sha256(repr(preprocessing.resize).encode())
+    for record in images:
+        try:
+            status = record.path.stat()
+        except OSError as error:
+            raise HyperPoseError(f"{record.path}: cannot read the image: {error.strerror}") from error
+        digest.update(f"{record.path.resolve()}\0{status.st_size}\0{status.st_mtime_ns}\n".encode())
+    return json.dumps({"sources": digest.hexdigest(), "count": len(images)})

@@ -1,0 +1,49 @@
+"""What a stage trains: parameters, batch-norm statistics and dropout; everything else stands still."""
+
+from __future__ import annotations
+
+import torch
+
+from hyperpose_core.losses import PoseLoss
+from hyperpose_core.models.base import PARTS, PoseModel
+from hyperpose_core.training.recipe import Recipe, Stage
+
+_TRAINED_PARTS = {
+    "everything": frozenset(PARTS),
+    "position": frozenset({"position_head", "position_hypernetwork"}),
+    "orientation": frozenset({"orientation_head", "orientation_hypernetwork"}),
+}
+
+
+def enter_stage(stage: Stage, recipe: Recipe, network: PoseModel, loss: PoseLoss) -> torch.optim.Optimizer:
+    """Freeze what the stage does not train, choose its loss and build its optimizer.
+
+    Args:
+        stage: the stage.
+        recipe: its recipe.
+        network: the network; parameters outside the stage lose `requires_grad`.
+        loss: the pose loss; its weights are learned where everything is trained.
+    """
+    trained = _TRAINED_PARTS[stage.trains]
+    for name, parameter in network.named_parameters():
+        parameter.requires_grad_(network.part_of(name) in trained)
+    loss.branch = stage.trains
+    loss.requires_grad_(stage.trains == "everything")
+    parameters = [
+        parameter
+        for module in (network, loss)
+        for parameter in module.parameters()
+        if parameter.requires_grad
+    ]
+    kind = torch.optim.Adam if recipe.optimizer == "adam" else torch.optim.AdamW
+    rate = stage.learning_rate or recipe.learning_rate
+    return kind(parameters, lr=rate, weight_decay=recipe.weight_decay, eps=recipe.epsilon)
+
+
+def set_training_mode(stage: Stage, network: PoseModel) -> None:
+    """Put what the stage trains into training mode and the rest into evaluation mode."""
+    trained = _TRAINED_PARTS[stage.trains]
+    network.train()
+    for name, module in network.named_children():
+        if network.part_of(name) not in trained:
+            module.eval()

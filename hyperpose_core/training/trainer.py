@@ -1,0 +1,295 @@
+"""The trainer: a recipe and posed images in, a checkpoint out; interrupted, it goes on where it was."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from tqdm import tqdm
+
+from hyperpose_core import __version__
+from hyperpose_core.checkpoint import Checkpoint
+from hyperpose_core.datasets.records import PosedImageSet
+from hyperpose_core.errors import HyperPoseError
+from hyperpose_core.estimator import select_device
+from hyperpose_core.geometry import orientation_errors_deg, position_errors
+from hyperpose_core.images import Preprocessing
+from hyperpose_core.losses import PoseLoss
+from hyperpose_core.models.base import PoseModel
+from hyperpose_core.models.registry import build_model, default_normalisation, default_options
+from hyperpose_core.training.distributed import ProcessGroup, local_device
+from hyperpose_core.training.recipe import Recipe, Stage, recipe_to_dict
+from hyperpose_core.training.run_folder import BEST_CHECKPOINT, EpochResult, RunFolder
+from hyperpose_core.training.samples import Batch, Samples, epoch_generator
+from hyperpose_core.training.schedule import learning_rate_factor
+from hyperpose_core.training.stages import enter_stage, set_training_mode
+from hyperpose_core.uncertainty import Uncertainty, pose_residuals
+
+
+class Trainer:
+    """One training run in a folder of its own.
+
+    Attributes:
+        recipe: what decides the run.
+        network: the network being trained.
+    """
+
+    def __init__(
+        self, recipe: Recipe, data: PosedImageSet, output: Path, device: str = "auto", seed: int = 0
+    ) -> None:
+        """Prepare everything: the decoded images and the network.
+
+        Raises:
+            HyperPoseError: the recipe does not fit the data, an image is unreadable, or ImageNet weights
+                cannot be had.
+        """
+        self.recipe = recipe
+        self._seed = seed
+        self._device = select_device(local_device(device))
+        self._group = ProcessGroup.join(self._device)
+        self._folder = RunFolder(output)
+        self._preprocessing = _preprocessing(recipe)
+        if self._group.is_first:
+            self._samples = self._open_samples(data)
+        self._group.wait()
+        if not self._group.is_first:
+            self._samples = self._open_samples(data)
+        torch.manual_seed(seed)
+        self.network = self._build_network()
+        options = recipe.loss
+        self._loss = PoseLoss(
+            options.position, options.orientation, options.position_weight, options.orientation_weight
+        ).to(self._device)
+        self._best_score = float("inf")
+
+    def run(self, resume: bool = False) -> Path:
+        """Train through all stages and epochs.
+
+        Args:
+            resume: go on after the last finished epoch of an interrupted run in the same folder; the weights
+                come out as if it had not been interrupted.
+
+        Returns:
+            the best checkpoint by held-out error, or the last where nothing is held out.
+
+        Raises:
+            HyperPoseError: the folder holds a run and `resume` is not set, or the run there is another one;
+                or a batch's loss is not finite and the recipe says to stop.
+        """
+        identity = {
+            "recipe": recipe_to_dict(self.recipe),
+            "seed": self._seed,
+            "data": self._samples.data.name,
+        }
+        state = self._folder.open(identity, resume, self._device) if self._group.is_first or resume else None
+        done = self._restore(state)
+        first = 0
+        for number, stage in enumerate(self.recipe.stages):
+            epochs = self.recipe.stage_epochs()[number]
+            if done < first + epochs:
+                self._run_stage(number, stage, range(first, first + epochs), done, state)
+            first += epochs
+        return self._folder.path / BEST_CHECKPOINT
+
+    def _run_stage(
+        self, number: int, stage: Stage, epochs: range, done: int, state: dict[str, Any] | None
+    ) -> None:
+        optimizer = enter_stage(stage, self.recipe, self.network, self._loss)
+        if state is not None and done > epochs.start:
+            optimizer.load_state_dict(state["optimizer"])
+        step = self._group.synchronised(_Step(self.network, self._loss, self._autocast))
+        for epoch in range(max(epochs.start, done), epochs.stop):
+            set_training_mode(stage, self.network)
+            loss, images_per_second = self._run_epoch(epoch, epochs, stage, step, optimizer)
+            if self._group.is_first:
+                self._finish_epoch(epoch, number, loss, images_per_second, optimizer)
+            self._group.wait()
+
+    def _run_epoch(
+        self, epoch: int, epochs: range, stage: Stage, step: nn.Module, optimizer: torch.optim.Optimizer
+    ) -> tuple[float, float]:
+        """Train one epoch; everything random in it follows from the seed and the epoch.
+
+        Returns:
+            mean loss, and images a second.
+        """
+        generator = epoch_generator(self._seed, epoch)
+        torch.manual_seed(generator.initial_seed())
+        order = self._samples.epoch_order(generator)
+        batches = self._samples.batches(order)
+        rate = stage.learning_rate or self.recipe.learning_rate
+        losses: list[float] = []
+        title = f"epoch {epoch + 1}/{sum(self.recipe.stage_epochs())}"
+        with tqdm(
+            total=len(order), desc=title, unit="image", dynamic_ncols=True, disable=not self._group.is_first
+        ) as progress:
+            for place, indices in enumerate(batches):
+                passed = epoch - epochs.start + place / len(batches)
+                factor = learning_rate_factor(self.recipe.schedule, passed, len(epochs))
+                for group in optimizer.param_groups:
+                    group["lr"] = rate * factor
+                losses += self._train_on(indices, epoch, step, optimizer)
+                progress.update(len(indices))
+                progress.set_postfix(loss=f"{np.mean(losses or [np.nan]):.3f}", refresh=False)
+            seconds = progress.format_dict["elapsed"]
+        return float(np.mean(losses)) if losses else float("nan"), len(order) / max(seconds, 1e-9)
+
+    def _train_on(
+        self, indices: Sequence[int], epoch: int, step: nn.Module, optimizer: torch.optim.Optimizer
+    ) -> list[float]:
+        """Take one step; return its loss, or nothing where the batch was skipped."""
+        batch = self._samples.training_batch(self._group.share(indices), self._seed, epoch, self._device)
+        total = step(*batch)
+        if not self._group.all_agree(bool(torch.isfinite(total)), self._device):
+            message = f"the loss is not finite on a batch of {self._samples.names(indices)}"
+            if self.recipe.on_bad_batch == "stop":
+                raise HyperPoseError(message)
+            tqdm.write(f"skipped: {message}")
+            return []
+        optimizer.zero_grad(set_to_none=True)
+        (total * self._group.weight(indices)).backward()
+        optimizer.step()
+        return [float(total.detach())]
+
+    def _finish_epoch(
+        self, epoch: int, stage: int, loss: float, images_per_second: float, optimizer: torch.optim.Optimizer
+    ) -> None:
+        position, orientation, uncertainty = self.validate()
+        result = EpochResult(epoch + 1, stage + 1, loss, position, orientation, images_per_second)
+        score = position / self._samples.normalisation.scale + np.radians(orientation)
+        is_best = not score >= self._best_score  # NaN, where nothing is held out: the last is the best
+        if is_best:
+            self._best_score = float(score)
+        self._folder.record(result)
+        state = {
+            "epochs": result.epoch,
+            "best_score": self._best_score,
+            "network": self.network.state_dict(),
+            "loss": self._loss.state_dict(),
+            "optimizer": optimizer.state_dict(),
+        }
+        self._folder.save(self._checkpoint(result, uncertainty), state, is_best)
+        tqdm.write(
+            f"epoch {result.epoch}: loss {loss:.3f}, held-out medians {position:.3f} m, "
+            f"{orientation:.2f} deg, {images_per_second:.1f} images/s"
+        )
+
+    @torch.no_grad()
+    def validate(self) -> tuple[float, float, Uncertainty]:
+        """Return median position (m) and orientation (deg) errors and the covariance on held-out blocks."""
+        held_out, data = self._samples.validation, self._samples.data
+        if not held_out:
+            return float("nan"), float("nan"), Uncertainty.unknown()
+        self.network.eval()
+        outputs = [
+            self.network(self._samples.plain_batch(held_out[start : start + 32], self._device).images)
+            for start in range(0, len(held_out), 32)
+        ]
+        positions = torch.cat([output.position for output in outputs]).double().cpu().numpy()
+        orientations = torch.cat([output.orientation for output in outputs]).double().cpu().numpy()
+        positions = self._samples.normalisation.denormalize(positions)
+        true_positions, true_orientations = data.positions()[held_out], data.orientations()[held_out]
+        residuals = pose_residuals(positions, orientations, true_positions, true_orientations)
+        return (
+            float(np.median(position_errors(positions, true_positions))),
+            float(np.median(orientation_errors_deg(orientations, true_orientations))),
+            Uncertainty.from_residuals(*residuals, source=f"{len(held_out)} frames held out of training"),
+        )
+
+    def _checkpoint(self, result: EpochResult, uncertainty: Uncertainty) -> Checkpoint:
+        data = self._samples.data
+        return Checkpoint(
+            architecture=self.recipe.model,
+            options=self.network.options,
+            state=self.network.state_dict(),
+            preprocessing=self._preprocessing,
+            scenes=data.scenes,
+            world=data.world,
+            normalisation=self._samples.normalisation,
+            uncertainty=uncertainty,
+            camera=data.camera,
+            training={
+                "recipe": recipe_to_dict(self.recipe),
+                "data": data.name,
+                "images": len(self._samples.training),
+                "epochs": result.epoch,
+                "seed": self._seed,
+                "version": __version__,
+            },
+            validation={
+                "frames": len(self._samples.validation),
+                "position_error_median_m": _finite_or_none(result.position_median_m),
+                "orientation_error_median_deg": _finite_or_none(result.orientation_median_deg),
+            },
+        )
+
+    def _restore(self, state: dict[str, Any] | None) -> int:
+        """Take over an interrupted run's state; return how many epochs it had finished."""
+        if state is None:
+            return 0
+        self.network.load_state_dict(state["network"])
+        self._loss.load_state_dict(state["loss"])
+        self._best_score = state["best_score"]
+        return int(state["epochs"])
+
+    def _open_samples(self, data: PosedImageSet) -> Samples:
+        return Samples(data, self.recipe, self._preprocessing, self._folder.path / "cache")
+
+    def _build_network(self) -> PoseModel:
+        options = dict(self.recipe.model_options)
+        known = default_options(self.recipe.model)
+        if "scene_count" in known:
+            options["scene_count"] = len(self._samples.data.scenes)
+        if options.get("feature_map_channels"):
+            options["input_size"] = list(self._samples.input_size)
+        network = build_model(self.recipe.model, options)
+        if self.recipe.pretrained:
+            network.load_pretrained_backbone()
+        return network.to(self._device).to(memory_format=torch.channels_last)
+
+    def _autocast(self) -> AbstractContextManager[object]:
+        wanted = self.recipe.precision
+        if wanted == "bfloat16" or (wanted == "auto" and self._device.type == "cuda"):
+            return torch.autocast(self._device.type, dtype=torch.bfloat16)
+        return nullcontext()
+
+
+class _Step(nn.Module):
+    """Network and loss in one module, so that both take part in averaging gradients over processes."""
+
+    def __init__(
+        self,
+        network: PoseModel,
+        loss: PoseLoss,
+        autocast: Callable[[], AbstractContextManager[object]],
+    ) -> None:
+        super().__init__()
+        self.network = network
+        self.loss = loss
+        self._autocast = autocast
+
+    def forward(self, images: Tensor, positions: Tensor, orientations: Tensor, scenes: Tensor) -> Tensor:
+        batch = Batch(images, positions, orientations, scenes)
+        with self._autocast():
+            output = self.network(batch.images, batch.scenes)
+        return self.loss(output, batch.positions, batch.orientations, batch.scenes)["total"]
+
+
+def _preprocessing(recipe: Recipe) -> Preprocessing:
+    # Other options may still miss what only the images can say, such as their size.
+    backbone = {name: value for name, value in recipe.model_options.items() if name == "backbone"}
+    mean, std = default_normalisation(recipe.model, backbone)
+    resize = recipe.resize if isinstance(recipe.resize, int) else (recipe.resize[0], recipe.resize[-1])
+    try:
+        return Preprocessing(resize=resize, crop=recipe.crop, mean=mean, std=std)
+    except ValueError as error:
+        raise HyperPoseError(f"recipe: {error}") from error
+
+
+def _finite_or_none(value: float) -> float | None:
+    return value if np.isfinite(value) else None

@@ -1,0 +1,302 @@
+"""Training on real files: recipes, held-out blocks, augmentation's geometry, resuming."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+import torch
+import yaml
+from conftest import draw_image
+
+from hyperpose_core.checkpoint import load_checkpoint
+from hyperpose_core.datasets import CameraModel, PosedImage, open_dataset
+from hyperpose_core.errors import HyperPoseError
+from hyperpose_core.geometry import Pose, quaternion_to_matrix, rotation_vector_to_quaternion
+from hyperpose_core.images import Preprocessing
+from hyperpose_core.losses import PoseLoss, orientation_loss
+from hyperpose_core.models.output import PoseOutput
+from hyperpose_core.training.augmentation import Augmenter, Intrinsics, random_numbers
+from hyperpose_core.training.image_cache import ImageCache
+from hyperpose_core.training.recipe import Augmentation, ValidationRecipe, load_recipe, recipe_folder
+from hyperpose_core.training.samples import Samples, epoch_generator
+from hyperpose_core.training.split import split_blocks
+from hyperpose_core.training.trainer import Trainer
+
+TINY = {
+    "model": "hyperpose",
+    "model_options": {"backbone": "efficientnet_lite0", "hidden_width": 32, "generator_width": 8},
+    "pretrained": False,
+    "resize": [48, 64],
+    "crop": None,
+    "batch_size": 4,
+    "epochs": 3,
+    "learning_rate": 1e-3,
+    "validation": {"fraction": 0.25, "block": 3},
+}
+
+
+def write_recipe(folder: Path, **changes: object) -> str:
+    path = folder / "recipe.yaml"
+    path.write_text(yaml.safe_dump({**TINY, **changes}))
+    return str(path)
+
+
+def test_every_shipped_recipe_is_valid() -> None:
+    names = [path.stem for path in recipe_folder().glob("*.yaml")]
+    assert "small_data" in names
+    for name in names:
+        load_recipe(name)
+
+
+@pytest.mark.parametrize(
+    ("changes", "culprit"),
+    [
+        ({"batchsize": 8}, "batchsize"),
+        ({"batch_size": "eight"}, "batch_size.*'eight'"),
+        ({"epochs": 0}, "epochs.*greater than 0"),
+        ({"schedule": {"kind": "cosine"}}, "schedule.kind.*'step' or 'one_cycle'"),
+        ({"loss": {"orientation": "acos"}}, "loss.orientation"),
+        ({"resize": [48, 64], "crop": 224}, "crop 224"),
+        ({"model": "posenet2"}, "posenet2"),
+        ({"model_options": {"wings": 2}}, "wings"),
+    ],
+)
+def test_a_wrong_recipe_names_the_key(
+    tmp_path: Path, seven_scenes_folder: Path, changes, culprit: str
+) -> None:
+    with pytest.raises(HyperPoseError, match=culprit):
+        recipe = load_recipe(write_recipe(tmp_path, **changes))
+        Trainer(recipe, open_dataset(seven_scenes_folder, split="train"), tmp_path / "run", "cpu")
+
+
+def test_held_out_frames_are_whole_blocks_spread_over_each_sequence() -> None:
+    records = tuple(
+        PosedImage(Path(f"{sequence}/{frame}"), Pose.identity(), scene="s", sequence=sequence)
+        for sequence in ("a", "b")
+        for frame in range(100)
+    )
+    training, validation = split_blocks(records, ValidationRecipe(fraction=0.2, block=10))
+    assert sorted(training + validation) == list(range(200))
+    assert len(validation) == 40
+    starts = [index for index in validation if index - 1 not in validation]
+    assert all(set(range(start, start + 10)) <= set(validation) for start in starts)
+    assert {start // 100 for start in starts} == {0, 1}
+    assert split_blocks(records, ValidationRecipe(fraction=0.0))[1] == []
+
+
+def test_a_virtual_turn_moves_pixels_as_a_turned_camera_sees_them() -> None:
+    """A world point projects, through the turned label, to where its bright pixel went."""
+    camera = CameraModel(200, 150, 160.0, 150.0, 99.0, 75.0)
+    image = torch.zeros(1, 3, 150, 200, dtype=torch.uint8)
+    image[:, :, 60:63, 120:123] = 255
+    orientation = rotation_vector_to_quaternion([0.4, -1.0, 0.2])
+    ray = np.array([(121 - 99) / 160, (61 - 75) / 150, 1.0])
+    world_ray = quaternion_to_matrix(orientation) @ ray
+    still = {"random_crop": False, "brightness": 0.0, "contrast": 0.0, "saturation": 0.0, "hue": 0.0}
+    augmenter = Augmenter(
+        Augmentation(virtual_rotation_deg=8.0, **still), None, Intrinsics.of_resized(camera, 150, 200)
+    )
+    moves = []
+    for seed in range(10):
+        turned, label = augmenter(image, torch.from_numpy(orientation)[None], random_numbers(seed, 0, [3]))
+        rows, columns = np.nonzero(turned[0, 0].numpy() > 120)
+        in_camera = quaternion_to_matrix(label[0].numpy()).T @ world_ray
+        expected = [160 * in_camera[0] / in_camera[2] + 99, 150 * in_camera[1] / in_camera[2] + 75]
+        np.testing.assert_allclose([columns.mean(), rows.mean()], expected, atol=0.7)
+        moves.append(np.hypot(expected[0] - 121, expected[1] - 61))
+    assert max(moves) > 10
+
+
+def test_the_crop_is_seeded_and_colours_change_within_bounds() -> None:
+    images = torch.stack([torch.from_numpy(draw_image(seed, 64, 80)).permute(2, 0, 1) for seed in range(3)])
+    orientations = torch.tensor([[1.0, 0, 0, 0]] * 3)
+    augmenter = Augmenter(Augmentation(), 48, None)
+    first, labels = augmenter(images, orientations, random_numbers(1, 0, [4, 5, 6]))
+    again, _ = augmenter(images, orientations, random_numbers(1, 0, [4, 5, 6]))
+    other, _ = augmenter(images, orientations, random_numbers(1, 1, [4, 5, 6]))
+    alone, _ = augmenter(images[1:2], orientations[1:2], random_numbers(1, 0, [5]))
+    assert first.shape == (3, 3, 48, 48)
+    assert torch.equal(first, again)
+    assert torch.allclose(first[1:2], alone, atol=1e-3)
+    assert not torch.equal(first, other)
+    assert torch.equal(labels, orientations)
+    assert first.min() >= 0
+    assert first.max() <= 255
+
+
+def test_the_hemisphere_loss_does_not_see_the_sign_and_the_papers_does() -> None:
+    q = torch.tensor([[0.6, 0.0, 0.8, 0.0]])
+    assert orientation_loss(-3 * q, q, "hemisphere") == pytest.approx(0, abs=1e-6)
+    assert orientation_loss(-3 * q, q, "paper") == pytest.approx(2)
+
+
+def test_the_learned_weighting_is_the_papers() -> None:
+    loss = PoseLoss(orientation_kind="paper", position_weight=0.5, orientation_weight=-2.0)
+    output = PoseOutput(
+        torch.tensor([[3.0, 4, 0]]), torch.tensor([[0.0, 2, 0, 0]]), torch.log(torch.tensor([[0.2, 0.8]]))
+    )
+    terms = loss(output, torch.zeros(1, 3), torch.tensor([[1.0, 0, 0, 0]]), torch.tensor([1]))
+    expected = 5 * np.exp(-0.5) + 0.5 + np.sqrt(2) * np.exp(2.0) - 2.0 - np.log(0.8)
+    assert terms["total"].item() == pytest.approx(expected, rel=1e-6)
+
+
+def test_an_interrupted_run_resumes_to_the_same_weights(
+    tmp_path: Path, seven_scenes_folder: Path, monkeypatch
+) -> None:
+    data = open_dataset(seven_scenes_folder, split="train")
+    recipe = load_recipe(write_recipe(tmp_path))
+    whole = load_checkpoint(
+        Trainer(recipe, data, tmp_path / "whole", "cpu", seed=5).run().with_name("last.safetensors")
+    )
+
+    class Killed(BaseException):
+        pass
+
+    interrupted = Trainer(recipe, data, tmp_path / "parts", "cpu", seed=5)
+    train_on, steps = interrupted._train_on, []
+
+    def killed_in_the_second_epoch(*arguments):
+        steps.append(arguments)
+        if len(steps) == 5:
+            raise Killed
+        return train_on(*arguments)
+
+    monkeypatch.setattr(interrupted, "_train_on", killed_in_the_second_epoch)
+    with pytest.raises(Killed):
+        interrupted.run()
+    with pytest.raises(HyperPoseError, match="--resume"):
+        Trainer(recipe, data, tmp_path / "parts", "cpu", seed=5).run()
+    with pytest.raises(HyperPoseError, match="another recipe, seed or data"):
+        Trainer(recipe, data, tmp_path / "parts", "cpu", seed=6).run(resume=True)
+    resumed = Trainer(recipe, data, tmp_path / "parts", "cpu", seed=5).run(resume=True)
+    parts = load_checkpoint(resumed.with_name("last.safetensors"))
+    assert all(torch.equal(parts.state[name], tensor) for name, tensor in whole.state.items())
+    history = (tmp_path / "parts" / "history.csv").read_text().splitlines()
+    assert [line.split(",")[0] for line in history] == ["epoch", "1", "2", "3"]
+    assert list((tmp_path / "parts" / "tensorboard").iterdir())
+
+
+def test_a_changed_image_is_decoded_again(tmp_path: Path, seven_scenes_folder: Path) -> None:
+    path = tmp_path / "a.png"
+    records = [PosedImage(path, Pose.identity(), scene="s")]
+    preprocessing = Preprocessing(resize=(32, 32), crop=None)
+    cv2.imwrite(str(path), np.full((32, 32, 3), 10, dtype=np.uint8))
+    assert ImageCache(records, preprocessing, tmp_path / "cache").batch([0]).unique().tolist() == [10]
+    cv2.imwrite(str(path), np.full((40, 40, 3), 200, dtype=np.uint8))
+    assert ImageCache(records, preprocessing, tmp_path / "cache").batch([0]).unique().tolist() == [200]
+    path.write_bytes(b"broken")
+    with pytest.raises(HyperPoseError, match=r"a\.png"):
+        ImageCache(records, preprocessing, tmp_path / "cache")
+
+
+def test_training_data_without_intrinsics_says_what_a_virtual_turn_needs(
+    tmp_path: Path, seven_scenes_folder: Path
+) -> None:
+    recipe = load_recipe(write_recipe(tmp_path, augmentation={"virtual_rotation_deg": 5.0}))
+    with pytest.raises(HyperPoseError, match="camera=WIDTH,HEIGHT"):
+        Trainer(recipe, open_dataset(seven_scenes_folder, split="train"), tmp_path / "run", "cpu")
+
+
+@pytest.mark.parametrize("trains", ["position", "orientation"])
+def test_a_stage_changes_only_its_branch(tmp_path: Path, seven_scenes_folder: Path, trains: str) -> None:
+    """Every tensor is looked at: parameters, batch-norm statistics and counters."""
+    data = open_dataset(seven_scenes_folder, split="train")
+    first = [{"trains": "everything"}]
+    runs = {}
+    for name, stages in (("first", first), ("both", [*first, {"trains": trains}])):
+        recipe = load_recipe(write_recipe(tmp_path, epochs=1, stages=stages))
+        trainer = Trainer(recipe, data, tmp_path / name, "cpu")
+        trainer.run()
+        runs[name] = trainer.network.state_dict()
+    changed = {name for name, tensor in runs["both"].items() if not torch.equal(tensor, runs["first"][name])}
+    assert changed
+    assert {trainer.network.part_of(name) for name in changed} == {f"{trains}_head", f"{trains}_hypernetwork"}
+    head = {name for name in runs["both"] if trainer.network.part_of(name) in {f"{trains}_head"}}
+    assert head <= changed
+
+
+def test_balanced_scenes_are_drawn_equally_often(tmp_path: Path) -> None:
+    rows = [
+        f"{'large' if frame >= 4 else 'small'},train,seq1,{frame}.png,0,0,0,1,0,0,0" for frame in range(40)
+    ]
+    (tmp_path / "labels.csv").write_text("\n".join(["scene,split,seq,img_path,t1,t2,t3,q1,q2,q3,q4", *rows]))
+    for frame in range(40):
+        cv2.imwrite(str(tmp_path / f"{frame}.png"), draw_image(frame, 48, 64))
+    recipe = load_recipe(write_recipe(tmp_path, balance_scenes=True, validation={"fraction": 0.0}))
+    samples = Samples(
+        open_dataset(tmp_path / "labels.csv"), recipe, Preprocessing((48, 64), None), tmp_path / "cache"
+    )
+    orders = [samples.epoch_order(epoch_generator(3, epoch)) for epoch in range(50)]
+    small = sum(index < 4 for order in orders for index in order)
+    assert 0.45 < small / (50 * 40) < 0.55
+    assert orders[0] == samples.epoch_order(epoch_generator(3, 0)) != orders[1]
+
+
+def test_a_batch_whose_loss_is_not_finite_is_named_and_stops_or_is_skipped(
+    tmp_path: Path, seven_scenes_folder: Path, capsys
+) -> None:
+    data = open_dataset(seven_scenes_folder, split="train")
+    for policy in ("stop", "skip"):
+        trainer = Trainer(
+            load_recipe(write_recipe(tmp_path, epochs=1, on_bad_batch=policy)), data, tmp_path / policy, "cpu"
+        )
+        with torch.no_grad():
+            trainer.network.position_head.bias.fill_(float("nan"))
+        before = trainer.network.orientation_head.weight.clone()
+        if policy == "stop":
+            with pytest.raises(HyperPoseError, match=r"not finite on a batch of .*frame-.*color\.png"):
+                trainer.run()
+        else:
+            trainer.run()
+            assert "skipped: the loss is not finite" in capsys.readouterr().out
+            assert torch.equal(trainer.network.orientation_head.weight, before)
+
+
+TWO_PROCESSES = """
+import sys
+from pathlib import Path
+from hyperpose_core.datasets import open_dataset
+from hyperpose_core.training.recipe import load_recipe
+from hyperpose_core.training.trainer import Trainer
+
+Trainer(load_recipe(sys.argv[1]), open_dataset(sys.argv[2], split="train"), Path(sys.argv[3]), "cpu").run()
+"""
+
+
+def test_two_processes_match_one(tmp_path: Path, seven_scenes_folder: Path) -> None:
+    """gloo on the CPU, batch norm and dropout frozen by training one branch: equal after 10 steps."""
+    recipe = write_recipe(
+        tmp_path,
+        epochs=5,
+        stages=[{"trains": "position"}],
+        validation={"fraction": 0.3, "block": 3},
+        optimizer="adam",
+        epsilon=1e-4,
+    )
+    script = tmp_path / "train.py"
+    script.write_text(TWO_PROCESSES)
+    arguments = [str(script), recipe, str(seven_scenes_folder)]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    subprocess.run([sys.executable, *arguments, str(tmp_path / "one")], check=True, env=environment)
+    launcher = [
+        sys.executable,
+        "-m",
+        "torch.distributed.run",
+        "--nproc-per-node=2",
+        "--master-port=0",
+        "--standalone",
+    ]
+    subprocess.run([*launcher, *arguments, str(tmp_path / "two")], check=True, env=environment)
+    one, two = (load_checkpoint(tmp_path / name / "last.safetensors").state for name in ("one", "two"))
+    start = Trainer(
+        load_recipe(recipe), open_dataset(seven_scenes_folder, split="train"), tmp_path / "start", "cpu"
+    ).network.state_dict()
+    assert not torch.equal(one["position_head.weight"], start["position_head.weight"])
+    for name, tensor in one.items():
+        torch.testing.assert_close(two[name], tensor, atol=1e-5, rtol=0, msg=name)
