@@ -1,0 +1,1 @@
+"""The `hyperpose` command line: one file a verb."""

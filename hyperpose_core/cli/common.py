@@ -1,0 +1,62 @@
+"""Arguments that several verbs share."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from hyperpose_core.datasets import DATASET_FORMATS, open_dataset
+from hyperpose_core.datasets.records import PosedImageSet
+from hyperpose_core.errors import HyperPoseError
+
+
+def add_dataset_arguments(parser: argparse.ArgumentParser, split: str | None) -> None:
+    """Add --data, --format, --split and --data-option.
+
+    Args:
+        parser: the verb's parser.
+        split: what --split is where it isn't given; None means all of the data.
+    """
+    group = parser.add_argument_group("data")
+    group.add_argument("--data", type=Path, required=True, help="label CSV or dataset folder")
+    group.add_argument(
+        "--format",
+        default="auto",
+        choices=["auto", *DATASET_FORMATS],
+        help="how the data is laid out (default: told from the layout)",
+    )
+    group.add_argument(
+        "--split", default=split, help=f"part of the dataset to use (default: {split or 'all of it'})"
+    )
+    group.add_argument(
+        "--data-option",
+        action="append",
+        default=[],
+        metavar="NAME=VALUE",
+        help="an option of the dataset's adapter, such as camera=640,480,525.5,525.5,320,240 for a label CSV "
+        "or sdk=FOLDER for RobotCar; may be repeated",
+    )
+
+
+def open_dataset_from(arguments: argparse.Namespace) -> PosedImageSet:
+    """Open the dataset that the arguments of `add_dataset_arguments` name.
+
+    Raises:
+        HyperPoseError: the data or an option is wrong.
+    """
+    options = {}
+    for text in arguments.data_option:
+        name, separator, value = text.partition("=")
+        if not separator or not name.isidentifier():
+            raise HyperPoseError(f"--data-option {text!r} is not of the form NAME=VALUE")
+        options[name] = value
+    return open_dataset(arguments.data, format=arguments.format, split=arguments.split, **options)
+
+
+def add_device_argument(parser: argparse.ArgumentParser) -> None:
+    """Add --device."""
+    parser.add_argument(
+        "--device",
+        default="auto",
+        help="cpu, cuda or cuda:N (default: auto, the first CUDA device where there is one)",
+    )

@@ -1,0 +1,177 @@
+"""`hyperpose info`: what a checkpoint holds."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from hyperpose_core.checkpoint import Checkpoint, load_checkpoint
+from hyperpose_core.errors import HyperPoseError
+from hyperpose_core.models.base import PoseModel
+from hyperpose_core.models.registry import restore_model
+
+UNUSED_CLASSIFIER_PARAMETERS = 1_281_000
+"""Of EfficientNet's 1000-way classifier, which the released files carry and no network here needs."""
+
+_GROUPS = {
+    "backbone": ("backbone",),
+    "transformer": ("transformer",),
+    "scene classifier": ("scene",),
+    "heads": ("shared_head", "position_head", "orientation_head"),
+    "hypernetwork": ("position_hypernetwork", "orientation_hypernetwork"),
+}
+
+
+@dataclass(frozen=True)
+class PartSize:
+    """Size of a part of a network.
+
+    Attributes:
+        parameters: trainable numbers in it; batch norm's statistics are not counted.
+        bytes: memory of all its tensors, those statistics included.
+    """
+
+    parameters: int
+    bytes: int
+
+
+def part_sizes(network: PoseModel) -> dict[str, PartSize]:
+    """Give the sizes of a network's parts (keys of `models.base.PARTS`), those that it has."""
+    parameters = {name for name, _ in network.named_parameters()}
+    sizes: dict[str, PartSize] = {}
+    for name, tensor in network.state_dict().items():
+        part = network.part_of(name)
+        before = sizes.get(part, PartSize(0, 0))
+        count = tensor.numel() if name in parameters else 0
+        sizes[part] = PartSize(before.parameters + count, before.bytes + tensor.nbytes)
+    return sizes
+
+
+def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Add the verb's parser."""
+    parser = subparsers.add_parser(
+        "info",
+        help="say what a checkpoint holds",
+        description="Print the architecture, the size of its parts, scenes, frames, preprocessing, "
+        "how it was trained and what it scored on held-out data.",
+    )
+    parser.add_argument("checkpoint", type=Path, help="a .safetensors checkpoint")
+    parser.set_defaults(run=run)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Print what the checkpoint holds.
+
+    Raises:
+        HyperPoseError: the file is no checkpoint, or its tensors do not fit its architecture.
+    """
+    checkpoint = load_checkpoint(arguments.checkpoint)
+    try:
+        network = restore_model(checkpoint.architecture, checkpoint.options, checkpoint.state)
+    except HyperPoseError as error:
+        raise HyperPoseError(f"{arguments.checkpoint}: {error}") from error
+    print(f"{arguments.checkpoint} ({arguments.checkpoint.stat().st_size:,} bytes)")
+    for line in describe(checkpoint, network):
+        print(line)
+    return 0
+
+
+def describe(checkpoint: Checkpoint, network: PoseModel) -> Iterator[str]:
+    """Give the lines that `hyperpose info` prints of a checkpoint and the network built from it."""
+    yield f"architecture  {checkpoint.architecture}"
+    yield from _section("options", _flatten(checkpoint.options))
+    yield ""
+    yield from _size_table(network)
+    yield ""
+    yield from _section("scenes", enumerate(checkpoint.scenes))
+    yield from _section("frames", _frames(checkpoint))
+    yield from _section("preprocessing", _preprocessing(checkpoint))
+    yield from _section("training", _flatten(checkpoint.training))
+    yield from _section("validation", _flatten(checkpoint.validation))
+    yield from _section("uncertainty", _uncertainty(checkpoint))
+
+
+def _size_table(network: PoseModel) -> Iterator[str]:
+    sizes = part_sizes(network)
+    yield f"{'part':<28}{'parameters':>14}{'bytes':>16}"
+    for title, parts in _GROUPS.items():
+        present = [part for part in parts if part in sizes]
+        if present:
+            yield _size_row(title, [sizes[part] for part in present])
+        if len(present) > 1:
+            yield from (_size_row(f"  {part}", [sizes[part]]) for part in present)
+    yield _size_row("all", sizes.values())
+    if network.model_options.backbone.startswith("efficientnet"):
+        yield (
+            f"(left out: the backbone's unused 1000-way classifier, {UNUSED_CLASSIFIER_PARAMETERS:,} "
+            "parameters, which the released files carry)"
+        )
+    unused = sum(parameter.numel() for parameter in network.parameters() if not parameter.requires_grad)
+    if unused:
+        yield f"(carried, but neither run nor trained: the backbone's {unused:,} parameters behind stride 16)"
+
+
+def _size_row(title: str, sizes: Iterable[PartSize]) -> str:
+    sizes = list(sizes)
+    parameters, size = sum(part.parameters for part in sizes), sum(part.bytes for part in sizes)
+    return f"{title:<28}{parameters:>14,}{size:>16,}"
+
+
+def _frames(checkpoint: Checkpoint) -> Iterator[tuple[str, str]]:
+    world = checkpoint.world
+    yield "world", world.description or "not described"
+    origin = ", ".join(f"{value:.3f}" for value in world.origin)
+    yield "origin", f"[{origin}] m" + (f" in UTM zone {world.utm_zone}" if world.utm_zone else "")
+    if world.up is not None:
+        yield "up", f"[{', '.join(f'{value:.3f}' for value in world.up)}]"
+    yield "poses", "the camera's optical frame (x right, y down, z forward) in the world, position in metres"
+    convention = checkpoint.orientation_convention
+    yield (
+        "network's quaternion",
+        convention + ("" if convention == "camera_to_world" else ", inverted by the estimator"),
+    )
+    mean = ", ".join(f"{value:.3f}" for value in checkpoint.normalisation.mean)
+    yield "network's position", f"(position - [{mean}]) / {checkpoint.normalisation.scale:.3f}"
+    camera = checkpoint.camera
+    if camera is not None:
+        yield (
+            "camera",
+            f"{camera.width}x{camera.height}, focal length {camera.fx:.1f}, {camera.fy:.1f} pixels",
+        )
+
+
+def _preprocessing(checkpoint: Checkpoint) -> Iterator[tuple[str, object]]:
+    preprocessing = checkpoint.preprocessing
+    if isinstance(preprocessing.resize, int):
+        yield "resize", f"shorter side to {preprocessing.resize} pixels"
+    else:
+        yield "resize", f"to {preprocessing.resize[1]}x{preprocessing.resize[0]} pixels"
+    yield "crop", "none" if preprocessing.crop is None else f"centred square of {preprocessing.crop} pixels"
+    yield "mean", ", ".join(f"{value:.4f}" for value in preprocessing.mean)
+    yield "standard deviation", ", ".join(f"{value:.4f}" for value in preprocessing.std)
+
+
+def _uncertainty(checkpoint: Checkpoint) -> Iterator[tuple[str, str]]:
+    deviation = np.sqrt(checkpoint.uncertainty.covariance.diagonal())
+    degrees = np.degrees(max(deviation[3:]))
+    yield "source", checkpoint.uncertainty.source
+    yield "position", f"standard deviation {max(deviation[:3]):.3g} m along the worst axis"
+    yield "orientation", f"standard deviation {degrees:.3g} degrees about the worst axis"
+
+
+def _flatten(values: Mapping[str, object], prefix: str = "") -> Iterator[tuple[str, object]]:
+    for name, value in values.items():
+        if isinstance(value, Mapping):
+            yield from _flatten(value, f"{prefix}{name}.")
+        else:
+            yield f"{prefix}{name}", value
+
+
+def _section(title: str, rows: Iterable[tuple[object, object]]) -> Iterator[str]:
+    lines = [f"  {name}: {'not known' if value is None else value}" for name, value in rows]
+    yield title
+    yield from lines or ["  none told"]

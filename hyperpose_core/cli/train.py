@@ -1,0 +1,67 @@
+"""`hyperpose train`: a recipe and a dataset in, a checkpoint out."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+from hyperpose_core.cli.common import add_dataset_arguments, add_device_argument, open_dataset_from
+from hyperpose_core.training.recipe import load_recipe
+from hyperpose_core.training.trainer import Trainer
+
+
+def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Add the verb's parser."""
+    parser = subparsers.add_parser(
+        "train",
+        help="train a network on a dataset",
+        description="Train a network. The run's folder gets best.safetensors, last.safetensors, history.csv, "
+        "TensorBoard scalars and what --resume needs.",
+    )
+    add_dataset_arguments(parser, split="train")
+    parser.add_argument("--output", type=Path, required=True, help="folder of the run")
+    parser.add_argument(
+        "--recipe", default="small_data", help="a shipped recipe's name or a YAML file (default: %(default)s)"
+    )
+    overrides = parser.add_argument_group("keys of the recipe to replace")
+    overrides.add_argument("--model", help="the architecture, such as hyperpose or posenet")
+    overrides.add_argument("--backbone", help="efficientnet_b0, efficientnet_lite0 or resnet34")
+    overrides.add_argument("--epochs", type=int, help="passes over the training images")
+    overrides.add_argument("--batch-size", type=int, help="images a step")
+    overrides.add_argument("--learning-rate", type=float, help="at the schedule's peak")
+    overrides.add_argument(
+        "--no-pretrained",
+        action="store_true",
+        help="start the backbone from random weights, not from ImageNet's",
+    )
+    parser.add_argument("--seed", type=int, default=0, help="of everything random (default: %(default)s)")
+    parser.add_argument("--resume", action="store_true", help="go on with an interrupted run in --output")
+    add_device_argument(parser)
+    parser.set_defaults(run=run)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Train as the arguments say.
+
+    Raises:
+        HyperPoseError: the recipe, the data or the device is wrong.
+    """
+    recipe = load_recipe(arguments.recipe, _overrides(arguments))
+    data = open_dataset_from(arguments)
+    for cause, count in data.dropped.items():
+        print(f"{data.name}: left out {count} frames: {cause}")
+    trainer = Trainer(recipe, data, arguments.output, arguments.device, arguments.seed)
+    checkpoint = trainer.run(resume=arguments.resume)
+    print(f"checkpoint: {checkpoint}")
+    return 0
+
+
+def _overrides(arguments: argparse.Namespace) -> dict[str, Any]:
+    names = ("model", "epochs", "batch_size", "learning_rate")
+    values = {name: getattr(arguments, name) for name in names if getattr(arguments, name) is not None}
+    if arguments.no_pretrained:
+        values["pretrained"] = False
+    if arguments.backbone is not None:
+        values["model_options"] = {"backbone": arguments.backbone}
+    return values

@@ -1,0 +1,63 @@
+"""The common look of the plots; figures are built without matplotlib's global state."""
+
+from __future__ import annotations
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.colors import LinearSegmentedColormap
+from matplotlib.figure import Figure
+from numpy.typing import NDArray
+
+INK = "#1f2933"
+MUTED = "#7b8794"
+TRUTH = "#9aa5b1"
+FAILURE = "#d00000"
+POSITION = "#1d6fa5"
+ORIENTATION = "#c8553d"
+GROUPS = (
+    "#1d6fa5",
+    "#c8553d",
+    "#3a8c5f",
+    "#8e5ea2",
+    "#d4a017",
+    "#3aa6a6",
+    "#b5517f",
+    "#6b705c",
+    "#5562c9",
+    "#8d6346",
+)
+
+ERROR_COLOURS = LinearSegmentedColormap.from_list(
+    "error", ("#0b7a75", "#7fb069", "#f2b134", "#e4572e", "#7a0f2b")
+)
+"""From small to large error; no end of it vanishes on white."""
+
+ERROR_NAMES = ("position error (m)", "orientation error (deg)")
+
+
+def new_figure(width: float, height: float) -> Figure:
+    """A white figure of width x height inches that lays itself out."""
+    return Figure(figsize=(width, height), layout="constrained", facecolor="white")
+
+
+def style_axes(axes: Axes, title: str = "") -> None:
+    """Give axes the common look: light grid, no box, left title."""
+    axes.grid(True, color="#e4e7eb", linewidth=0.8)
+    axes.set_axisbelow(True)
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.spines[["left", "bottom"]].set_color(MUTED)
+    axes.tick_params(colors=INK, labelsize=9)
+    if title:
+        axes.set_title(title, loc="left", fontsize=11, color=INK)
+
+
+def finite_limit(values: NDArray[np.float64], fraction: float) -> float:
+    """A positive upper limit for an axis or a colour scale: a quantile of the finite values."""
+    finite = values[np.isfinite(values)]
+    limit = float(np.quantile(finite, fraction)) if len(finite) else 0.0
+    return limit if limit > 0.0 else 1.0
+
+
+def group_labels(scenes: tuple[str, ...], conditions: tuple[str, ...]) -> tuple[str, ...]:
+    """The labels [N] that curves are split by: conditions where there are several, else scenes."""
+    return conditions if len(set(conditions)) > 1 else scenes

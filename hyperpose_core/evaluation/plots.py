@@ -1,0 +1,81 @@
+"""All plots of an evaluation as PNG files."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from matplotlib.figure import Figure
+
+from hyperpose_core.evaluation.comparison import Comparison
+from hyperpose_core.evaluation.error_plots import (
+    cumulative_figure,
+    group_figure,
+    heading_figure,
+    timeline_figure,
+)
+from hyperpose_core.evaluation.metrics import Scores, frame_errors
+from hyperpose_core.evaluation.plot_style import group_labels
+from hyperpose_core.evaluation.trajectory_plot import trajectory_figure
+
+_DOTS_PER_INCH = 120
+
+
+@dataclass(frozen=True)
+class Plot:
+    """A picture on disk and the sentence that explains it."""
+
+    path: Path
+    title: str
+    caption: str
+
+
+def write_plots(directory: Path, comparison: Comparison, scores: Scores) -> tuple[Plot, ...]:
+    """Draw every plot that the data has something for, as PNG files in an existing folder."""
+    errors = frame_errors(comparison)
+    plots = [
+        _save(
+            trajectory_figure(comparison, errors),
+            directory / "trajectory.png",
+            "Trajectory from above",
+            "Each estimate is tied to its true position by a line and coloured by its position error.",
+        ),
+        _save(
+            cumulative_figure(comparison, errors),
+            directory / "cumulative_error.png",
+            "Cumulative error",
+            "Share of frames with at most this error. Dotted lines are the thresholds of the recalls.",
+        ),
+        _save(
+            timeline_figure(comparison, errors),
+            directory / "error_over_time.png",
+            "Error over time",
+            "Every frame's error, in the order of recording.",
+        ),
+    ]
+    if len(scores.headings) > 1:
+        plots.append(
+            _save(
+                heading_figure(comparison, scores),
+                directory / "error_by_heading.png",
+                "Error by heading",
+                "Does the network know every direction equally well? Sectors without a frame are empty.",
+            )
+        )
+    labels = group_labels(comparison.scenes, comparison.conditions)
+    if len(set(labels)) > 1:
+        kind = "condition" if labels is comparison.conditions else "scene"
+        plots.append(
+            _save(
+                group_figure(comparison, errors),
+                directory / f"error_by_{kind}.png",
+                f"Error by {kind}",
+                "Box: middle half of the answered frames; line: median; whiskers: 5th and 95th percentile.",
+            )
+        )
+    return tuple(plots)
+
+
+def _save(figure: Figure, path: Path, title: str, caption: str) -> Plot:
+    figure.savefig(path, dpi=_DOTS_PER_INCH)
+    return Plot(path, title, caption)

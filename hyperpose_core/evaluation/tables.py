@@ -1,0 +1,131 @@
+"""Score as text: numbers as people read them, and the table that a terminal shows."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from typing import TextIO
+
+import numpy as np
+
+from hyperpose_core.evaluation.consistency import ConsistencyScores
+from hyperpose_core.evaluation.metrics import RECALL_THRESHOLDS, Scores, Summary
+from hyperpose_core.evaluation.published import PublishedComparison
+
+
+def metres(value: float) -> str:
+    """A length in metres, to the millimetre (finer below a centimetre)."""
+    return number(value, 3 if abs(value) >= 0.01 else 5)
+
+
+def degrees(value: float) -> str:
+    """An angle in degrees, to a hundredth (finer below a tenth)."""
+    return number(value, 2 if abs(value) >= 0.1 else 4)
+
+
+def number(value: float, digits: int) -> str:
+    """Return a number with so many digits after the point, "inf" for an infinite one."""
+    return "inf" if np.isinf(value) else f"{value:.{digits}f}"
+
+
+def percent(fraction: float) -> str:
+    """A share in percent, one digit after the point."""
+    return f"{100.0 * fraction:.1f} %"
+
+
+def recall_name(position_m: float, orientation_deg: float) -> str:
+    """The name of a recall, such as "0.25 m, 2 deg"."""
+    return f"{position_m:g} m, {orientation_deg:g} deg"
+
+
+def print_table(
+    scores: Scores, published: Sequence[PublishedComparison] = (), stream: TextIO | None = None
+) -> None:
+    """Print the scores, and published figures beside them, to a stream (the standard output by default)."""
+    print(format_table(scores, published), file=sys.stdout if stream is None else stream)
+
+
+def format_table(scores: Scores, published: Sequence[PublishedComparison] = ()) -> str:
+    """The scores as a text table: all frames, then scenes and conditions where there are several."""
+    blocks = [_errors_block(scores.overall), _rows_block(_groups(scores))]
+    if scores.consistency is not None:
+        blocks.append(_consistency_block(scores.consistency))
+    blocks += [_published_block(item) for item in published]
+    return "\n\n".join(blocks)
+
+
+def _errors_block(summary: Summary) -> str:
+    failed = f", {summary.failed} of them not answered (infinite errors)" if summary.failed else ""
+    rows = [["", "median", "mean", "p95", "max"]]
+    for name, statistics, form in (
+        ("position error (m)", summary.position_m, metres),
+        ("orientation error (deg)", summary.orientation_deg, degrees),
+    ):
+        values = (statistics.median, statistics.mean, statistics.p95, statistics.maximum)
+        rows.append([name, *(form(value) for value in values)])
+    return f"{summary.frames} frames{failed}, no alignment\n" + _align(rows)
+
+
+def _groups(scores: Scores) -> list[Summary]:
+    groups = [scores.overall]
+    for summaries in (scores.scenes, scores.conditions):
+        if len(summaries) > 1:
+            groups += summaries
+    return groups
+
+
+def _rows_block(summaries: Sequence[Summary]) -> str:
+    recalls = [recall_name(*pair) for pair in RECALL_THRESHOLDS]
+    rows = [["frames within", *recalls, "frames", "median m", "median deg", "ms/image"]]
+    for summary in summaries:
+        rows.append(
+            [
+                summary.label or "(unnamed)",
+                *(percent(recall.fraction) for recall in summary.recalls),
+                str(summary.frames),
+                metres(summary.position_m.median),
+                degrees(summary.orientation_deg.median),
+                "-" if summary.timing is None else f"{summary.timing.median_ms:.1f}",
+            ]
+        )
+    return _align(rows)
+
+
+def _consistency_block(consistency: ConsistencyScores) -> str:
+    rows = [["covariance", "in 68% region", "in 95% region", "NEES mean (3)", "NEES median (2.37)"]]
+    for name, part in (("position", consistency.position), ("rotation", consistency.rotation)):
+        coverage = [percent(part.coverage_68), percent(part.coverage_95)]
+        rows.append([name, *coverage, number(part.nees_mean, 2), number(part.nees_median, 2)])
+    return _align(rows)
+
+
+def _published_block(comparison: PublishedComparison) -> str:
+    rows = [["published", "family", "table", "statistic", "position m", "orientation deg"]]
+    for result in comparison.results:
+        rows.append(
+            [
+                result.method,
+                result.family,
+                str(result.table),
+                result.statistic,
+                number(result.position_m, 2),
+                number(result.orientation_deg, 2),
+            ]
+        )
+    for statistic in dict.fromkeys(result.statistic for result in comparison.results):
+        position = getattr(comparison.summary.position_m, statistic)
+        orientation = getattr(comparison.summary.orientation_deg, statistic)
+        rows.append(["THIS RESULT", "", "", statistic, metres(position), degrees(orientation)])
+    note = f"\n{comparison.note}" if comparison.note else ""
+    return f"{comparison.scene}\n{_align(rows)}{note}"
+
+
+def _align(rows: Sequence[Sequence[str]]) -> str:
+    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
+    lines = []
+    for row in rows:
+        cells = [row[0].ljust(widths[0])]
+        cells += [cell.rjust(width) for cell, width in zip(row[1:], widths[1:], strict=True)]
+        lines.append("  ".join(cells).rstrip())
+    lines.insert(1, "-" * max(len(line) for line in lines))
+    return "\n".join(lines)
