@@ -67,7 +67,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     parser.add_argument(
         "--scenes",
         metavar="A,B,...",
-        help="scene names in the order of their ids (default: all of --dataset's)",
+        help="scene names in the order of their ids (default for multi-scene networks: all of --dataset's)",
     )
     parser.add_argument(
         "--convention",

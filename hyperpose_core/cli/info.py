@@ -134,14 +134,21 @@ def _frames(checkpoint: Checkpoint) -> Iterator[tuple[str, str]]:
         "network's quaternion",
         convention + ("" if convention == "camera_to_world" else ", inverted by the estimator"),
     )
-    mean = ", ".join(f"{value:.3f}" for value in checkpoint.normalisation.mean)
-    yield "network's position", f"(position - [{mean}]) / {checkpoint.normalisation.scale:.3f}"
+    yield from _normalisation(checkpoint)
     camera = checkpoint.camera
     if camera is not None:
         yield (
             "camera",
             f"{camera.width}x{camera.height}, focal length {camera.fx:.1f}, {camera.fy:.1f} pixels",
         )
+
+
+def _normalisation(checkpoint: Checkpoint) -> Iterator[tuple[str, str]]:
+    means = checkpoint.normalisation.mean
+    for index, row in enumerate(means):
+        scene = f" in {checkpoint.scenes[index]}" if len(means) > 1 else ""
+        mean = ", ".join(f"{value:.3f}" for value in row)
+        yield f"network's position{scene}", f"(position - [{mean}]) / {checkpoint.normalisation.scale:.3f}"
 
 
 def _preprocessing(checkpoint: Checkpoint) -> Iterator[tuple[str, object]]:

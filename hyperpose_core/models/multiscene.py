@@ -150,12 +150,14 @@ class MultiSceneModel(PoseModel):
         logits = self.scene_classifier(torch.cat([position, orientation], dim=2)).squeeze(2)
         # A scene whose descriptor overflowed is no candidate: its NaN must not take the others along.
         logits = logits.nan_to_num(-_LARGEST_LOGIT).clamp(-_LARGEST_LOGIT, _LARGEST_LOGIT)
-        chosen = logits.argmax(dim=1) if scene is None else scene
+        log_probabilities = logits.log_softmax(dim=1)
+        # Not of the logits: whoever reads the probabilities must find the same scene, rounding included.
+        chosen = log_probabilities.argmax(dim=1) if scene is None else scene
         return Descriptors(
             select_scene(position, chosen),
             select_scene(orientation, chosen),
             chosen,
-            logits.log_softmax(dim=1),
+            log_probabilities,
         )
 
 

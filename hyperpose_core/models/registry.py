@@ -21,6 +21,8 @@ _MODELS: dict[str, type[PoseModel]] = {
 
 MODEL_NAMES = tuple(_MODELS)
 
+_ALIGNMENT = 64
+
 
 def build_model(name: str, options: Mapping[str, object] | None = None) -> PoseModel:
     """Build a network with random weights; no weights are looked for.
@@ -37,12 +39,12 @@ def build_model(name: str, options: Mapping[str, object] | None = None) -> PoseM
 
 
 def restore_model(name: str, options: Mapping[str, object], state: Mapping[str, Tensor]) -> PoseModel:
-    """Build a network around trained tensors, without random weights and without copying the tensors.
+    """Build a network around trained tensors, without making random weights first.
 
     Args:
         name: one of `MODEL_NAMES`.
         options: as for `build_model`.
-        state: the network's tensors by name; they become the network's own memory.
+        state: the network's tensors by name; those with aligned memory become the network's own.
 
     Raises:
         HyperPoseError: an unknown name or impossible options, or the tensors do not fit; the keys are listed.
@@ -50,7 +52,8 @@ def restore_model(name: str, options: Mapping[str, object], state: Mapping[str, 
     with torch.device("meta"):
         network = build_model(name, options)
     try:
-        network.load_state_dict(dict(state), strict=True, assign=True)
+        aligned = {key: _aligned(tensor) for key, tensor in state.items()}
+        network.load_state_dict(aligned, strict=True, assign=True)
     except RuntimeError as error:
         raise HyperPoseError(f"the tensors are not those of {name}: {' '.join(str(error).split())}") from None
     return network
@@ -74,6 +77,15 @@ def default_normalisation(
         HyperPoseError: an unknown name or impossible options.
     """
     return normalisation_of(parse_options(_model_kind(name).options_kind, name, options or {}).backbone)
+
+
+def _aligned(tensor: Tensor) -> Tensor:
+    """Copy a tensor unless its memory starts where PyTorch's own would.
+
+    Tensors mapped from a file start anywhere; kernels take other paths for them, and poses differ in the last
+    bits.
+    """
+    return tensor if tensor.data_ptr() % _ALIGNMENT == 0 else tensor.clone()
 
 
 def _model_kind(name: str) -> type[PoseModel]:
