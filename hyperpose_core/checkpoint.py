@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
@@ -33,27 +34,36 @@ class PositionNormalisation:
     """The statistics taken out of the training positions: network output = (position - mean) / scale.
 
     Attributes:
-        mean: float64 [3], metres.
-        scale: metres; one number, so that errors weigh the same along every axis.
+        mean: float64 [S, 3], metres, a row a scene for multi-scene networks, whose scenes may lie far apart;
+            else one row.
+        scale: metres; one number, so that errors weigh the same along every axis and in every scene.
     """
 
-    mean: Array = field(default_factory=lambda: np.zeros(3))
+    mean: Array = field(default_factory=lambda: np.zeros((1, 3)))
     scale: float = 1.0
 
     @classmethod
-    def from_positions(cls, positions: Array) -> PositionNormalisation:
-        """Take mean and root-mean-square deviation an axis of camera centres [N, 3] in metres."""
-        mean = positions.mean(axis=0)
-        scale = float(np.sqrt(np.mean(np.square(positions - mean))))
+    def from_positions(cls, positions: Array, scenes: npt.NDArray[np.int64]) -> PositionNormalisation:
+        """Take each scene's mean and the root-mean-square deviation an axis.
+
+        Args:
+            positions: camera centres [N, 3], metres.
+            scenes: scene ids [N] from 0 up; all zeros for a single-scene network.
+        """
+        mean = np.array([positions[scenes == scene].mean(axis=0) for scene in range(int(scenes.max()) + 1)])
+        scale = float(np.sqrt(np.mean(np.square(positions - mean[scenes]))))
         return cls(mean, max(scale, 1e-3))
 
-    def normalize(self, positions: Array) -> Array:
-        """Take positions [N, 3] in metres to the network's units."""
-        return (positions - self.mean) / self.scale
+    def normalize(self, positions: Array, scenes: npt.NDArray[np.int64]) -> Array:
+        """Take positions [N, 3] in metres, of scenes [N], to the network's units."""
+        return (positions - self._means(scenes)) / self.scale
 
-    def denormalize(self, outputs: Array) -> Array:
-        """Take network outputs [N, 3] to metres."""
-        return outputs * self.scale + self.mean
+    def denormalize(self, outputs: Array, scenes: npt.NDArray[np.int64]) -> Array:
+        """Take network outputs [N, 3] for scenes [N] to metres."""
+        return outputs * self.scale + self._means(scenes)
+
+    def _means(self, scenes: npt.NDArray[np.int64]) -> Array:
+        return self.mean[scenes] if len(self.mean) > 1 else self.mean
 
 
 @dataclass(frozen=True, eq=False)
@@ -104,7 +114,7 @@ def save_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
         "scenes": list(checkpoint.scenes),
         "world": checkpoint.world.to_dict(),
         "normalisation": {
-            "mean": [float(value) for value in checkpoint.normalisation.mean],
+            "mean": checkpoint.normalisation.mean.tolist(),
             "scale": checkpoint.normalisation.scale,
         },
         "orientation_convention": checkpoint.orientation_convention,
@@ -174,7 +184,8 @@ def _from_document(document: Mapping[str, object], state: Mapping[str, Tensor]) 
     if convention not in ORIENTATION_CONVENTIONS:
         raise ValueError(f"orientation_convention is {convention!r}, not one of {ORIENTATION_CONVENTIONS}")
     normalisation = PositionNormalisation(
-        np.asarray(data["normalisation"]["mean"], dtype=np.float64), float(data["normalisation"]["scale"])
+        np.asarray(data["normalisation"]["mean"], dtype=np.float64).reshape(-1, 3),
+        float(data["normalisation"]["scale"]),
     )
     camera = data["camera"]
     if camera is not None:

@@ -103,7 +103,8 @@ class PoseEstimator:
             orientations = output.orientation.double().cpu().numpy()
             log_probabilities = output.scene_log_probabilities
             scenes = None if log_probabilities is None else log_probabilities.double().exp().cpu().numpy()
-        positions = self.checkpoint.normalisation.denormalize(positions)
+        chosen = np.zeros(len(positions), dtype=np.int64) if scenes is None else scenes.argmax(axis=1)
+        positions = self.checkpoint.normalisation.denormalize(positions, chosen)
         if self.checkpoint.orientation_convention == "world_to_camera":
             orientations = orientations * np.array([1.0, -1.0, -1.0, -1.0])
         return [

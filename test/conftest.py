@@ -77,7 +77,7 @@ def tiny_checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
             preprocessing=preprocessing,
             scenes=("toyroom",),
             world=World(description="a room that nobody has seen"),
-            normalisation=PositionNormalisation(np.array([1.0, 2.0, 3.0]), 0.5),
+            normalisation=PositionNormalisation(np.array([[1.0, 2.0, 3.0]]), 0.5),
             uncertainty=Uncertainty(np.diag([0.1, 0.2, 0.3, 0.01, 0.02, 0.03]), "made up for the tests"),
         ),
     )

@@ -87,6 +87,9 @@ def test_held_out_frames_are_whole_blocks_spread_over_each_sequence() -> None:
     starts = [index for index in validation if index - 1 not in validation]
     assert all(set(range(start, start + 10)) <= set(validation) for start in starts)
     assert {start // 100 for start in starts} == {0, 1}
+    assert not {start % 100 for start in starts if start < 100} & {
+        start % 100 for start in starts if start >= 100
+    }
     assert split_blocks(records, ValidationRecipe(fraction=0.0))[1] == []
 
 

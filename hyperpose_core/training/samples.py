@@ -14,6 +14,7 @@ from hyperpose_core.checkpoint import PositionNormalisation
 from hyperpose_core.datasets.records import PosedImageSet
 from hyperpose_core.errors import HyperPoseError
 from hyperpose_core.images import Preprocessing
+from hyperpose_core.models.registry import default_options
 from hyperpose_core.training.augmentation import Augmenter, Intrinsics, random_numbers
 from hyperpose_core.training.image_cache import ImageCache
 from hyperpose_core.training.recipe import Recipe
@@ -64,16 +65,18 @@ class Samples:
         self._preprocessing = preprocessing
         self._cache = ImageCache(data.images, preprocessing, cache)
         self._augmenter = self._build_augmenter()
+        ids = {scene: index for index, scene in enumerate(data.scenes)}
+        scenes = np.array([ids[image.scene] for image in data.images])
+        self._scenes = torch.from_numpy(scenes)
+        self._orientations = torch.from_numpy(data.orientations()).float()
         positions = data.positions()
+        frames = scenes if "scene_count" in default_options(recipe.model) else np.zeros_like(scenes)
         self.normalisation = (
-            PositionNormalisation.from_positions(positions[self.training])
+            PositionNormalisation.from_positions(positions[self.training], frames[self.training])
             if recipe.normalise_positions
             else PositionNormalisation()
         )
-        self._positions = torch.from_numpy(self.normalisation.normalize(positions)).float()
-        self._orientations = torch.from_numpy(data.orientations()).float()
-        ids = {scene: index for index, scene in enumerate(data.scenes)}
-        self._scenes = torch.tensor([ids[image.scene] for image in data.images])
+        self._positions = torch.from_numpy(self.normalisation.normalize(positions, frames)).float()
 
     @property
     def input_size(self) -> tuple[int, int]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 import torch
 
 from hyperpose_core.losses import PoseLoss
@@ -15,7 +17,9 @@ _TRAINED_PARTS = {
 }
 
 
-def enter_stage(stage: Stage, recipe: Recipe, network: PoseModel, loss: PoseLoss) -> torch.optim.Optimizer:
+def enter_stage(
+    stage: Stage, recipe: Recipe, network: PoseModel, loss: PoseLoss, learnable: Collection[str]
+) -> torch.optim.Optimizer:
     """Freeze what the stage does not train, choose its loss and build its optimizer.
 
     Args:
@@ -23,10 +27,11 @@ def enter_stage(stage: Stage, recipe: Recipe, network: PoseModel, loss: PoseLoss
         recipe: its recipe.
         network: the network; parameters outside the stage lose `requires_grad`.
         loss: the pose loss; its weights are learned where everything is trained.
+        learnable: names of the parameters that any stage may train.
     """
     trained = _TRAINED_PARTS[stage.trains]
     for name, parameter in network.named_parameters():
-        parameter.requires_grad_(network.part_of(name) in trained)
+        parameter.requires_grad_(name in learnable and network.part_of(name) in trained)
     loss.branch = stage.trains
     loss.requires_grad_(stage.trains == "everything")
     parameters = [
@@ -42,8 +47,10 @@ def enter_stage(stage: Stage, recipe: Recipe, network: PoseModel, loss: PoseLoss
 
 def set_training_mode(stage: Stage, network: PoseModel) -> None:
     """Put what the stage trains into training mode and the rest into evaluation mode."""
-    trained = _TRAINED_PARTS[stage.trains]
-    network.train()
+    if stage.trains == "everything":
+        network.train()
+        return
+    network.eval()
     for name, module in network.named_children():
-        if network.part_of(name) not in trained:
-            module.eval()
+        if network.part_of_module.get(name) in _TRAINED_PARTS[stage.trains]:
+            module.train()

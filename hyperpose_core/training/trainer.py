@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 from tqdm import tqdm
@@ -21,6 +22,7 @@ from hyperpose_core.geometry import orientation_errors_deg, position_errors
 from hyperpose_core.images import Preprocessing
 from hyperpose_core.losses import PoseLoss
 from hyperpose_core.models.base import PoseModel
+from hyperpose_core.models.output import PoseOutput
 from hyperpose_core.models.registry import build_model, default_normalisation, default_options
 from hyperpose_core.training.distributed import ProcessGroup, local_device
 from hyperpose_core.training.recipe import Recipe, Stage, recipe_to_dict
@@ -61,6 +63,7 @@ class Trainer:
             self._samples = self._open_samples(data)
         torch.manual_seed(seed)
         self.network = self._build_network()
+        self._learnable = {name for name, value in self.network.named_parameters() if value.requires_grad}
         options = recipe.loss
         self._loss = PoseLoss(
             options.position, options.orientation, options.position_weight, options.orientation_weight
@@ -99,7 +102,7 @@ class Trainer:
     def _run_stage(
         self, number: int, stage: Stage, epochs: range, done: int, state: dict[str, Any] | None
     ) -> None:
-        optimizer = enter_stage(stage, self.recipe, self.network, self._loss)
+        optimizer = enter_stage(stage, self.recipe, self.network, self._loss, self._learnable)
         if state is not None and done > epochs.start:
             optimizer.load_state_dict(state["optimizer"])
         step = self._group.synchronised(_Step(self.network, self._loss, self._autocast))
@@ -192,7 +195,7 @@ class Trainer:
         ]
         positions = torch.cat([output.position for output in outputs]).double().cpu().numpy()
         orientations = torch.cat([output.orientation for output in outputs]).double().cpu().numpy()
-        positions = self._samples.normalisation.denormalize(positions)
+        positions = self._samples.normalisation.denormalize(positions, _chosen_scenes(outputs))
         true_positions, true_orientations = data.positions()[held_out], data.orientations()[held_out]
         residuals = pose_residuals(positions, orientations, true_positions, true_orientations)
         return (
@@ -250,6 +253,10 @@ class Trainer:
         network = build_model(self.recipe.model, options)
         if self.recipe.pretrained:
             network.load_pretrained_backbone()
+        if self.recipe.batch_norm_momentum is not None:
+            for module in network.modules():
+                if isinstance(module, nn.BatchNorm2d):
+                    module.momentum = self.recipe.batch_norm_momentum
         return network.to(self._device).to(memory_format=torch.channels_last)
 
     def _autocast(self) -> AbstractContextManager[object]:
@@ -289,6 +296,17 @@ def _preprocessing(recipe: Recipe) -> Preprocessing:
         return Preprocessing(resize=resize, crop=recipe.crop, mean=mean, std=std)
     except ValueError as error:
         raise HyperPoseError(f"recipe: {error}") from error
+
+
+def _chosen_scenes(outputs: Sequence[PoseOutput]) -> npt.NDArray[np.int64]:
+    """Return the scene ids [N] that a multi-scene network chose; zeros for a single-scene one."""
+    chosen = [
+        torch.zeros(len(output.position), dtype=torch.long)
+        if output.scene_log_probabilities is None
+        else output.scene_log_probabilities.argmax(dim=1)
+        for output in outputs
+    ]
+    return torch.cat(chosen).cpu().numpy()
 
 
 def _finite_or_none(value: float) -> float | None:
