@@ -1,0 +1,196 @@
+"""Adapter for the Oxford RobotCar dataset, and for what is simulated in its layout.
+
+`<root>/<date>/stereo.timestamps`, `stereo/centre/<microseconds>.png` (Bayer mosaic), `gps/ins.csv`,
+`gps/gps.csv`, `vo/vo.csv`, and the dataset's SDK at `<root>/sdk` or where the option `sdk` says. Poses are
+those of the camera's optical frame in a local east-north-up world, not of the INS body that MapNet and AtLoc
+regress. A folder of several such roots is a dataset of several scenes, which share one world.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from hyperpose_core.datasets.records import PosedImage, PosedImageSet
+from hyperpose_core.datasets.robotcar_runs import INS_FILE, RobotCarRun, common_origin, load_run, run_names
+from hyperpose_core.errors import HyperPoseError
+
+# The runs that MapNet, AtLoc and the paper's Table 4 train and test on.
+NAMED_SPLITS: Mapping[str, tuple[str, ...]] = {
+    "loop/train": ("2014-06-26-08-53-56", "2014-06-26-09-24-58"),
+    "loop/test": ("2014-06-23-15-36-04", "2014-06-23-15-41-25"),
+    "loop/test1": ("2014-06-23-15-36-04",),
+    "loop/test2": ("2014-06-23-15-41-25",),
+    "full/train": ("2014-11-28-12-07-13", "2014-12-02-15-30-08"),
+    "full/test": ("2014-12-12-10-45-15", "2014-12-09-13-21-02"),
+    "full/test1": ("2014-12-12-10-45-15",),
+    "full/test2": ("2014-12-09-13-21-02",),
+}
+
+
+def looks_like_robotcar(path: Path) -> bool:
+    """Tell whether a folder is a RobotCar run, holds runs, or holds folders of runs."""
+    marks = ("stereo.timestamps", INS_FILE.as_posix())
+    return any(any(path.glob(f"{above}{mark}")) for mark in marks for above in ("", "*/", "*/*/"))
+
+
+def open_robotcar(
+    path: Path | str,
+    split: str | None = None,
+    dates: str | Sequence[str] | None = None,
+    camera: str = "stereo_centre",
+    pose_source: str = "ins",
+    sdk: Path | str | None = None,
+    origin: str | Sequence[float] | None = None,
+    start: str | float | None = None,
+    end: str | float | None = None,
+    require_images: str | bool = True,
+    undistort: str | bool = True,
+) -> PosedImageSet:
+    """Open runs of RobotCar, all in one world.
+
+    Every option may be given as text. A record's scene is the name of the folder that holds the runs, its
+    sequence the run's date.
+
+    Args:
+        path: the dataset's folder, one run's folder in it, or a folder of several datasets (scenes).
+        split: a name of `NAMED_SPLITS`, or "train", "test" or another name for which the dataset's folder has
+            a file `<name>_split.txt` (a date a line, `#` before a comment). None takes `dates`, or else every
+            run.
+        dates: runs' folder names, separated by commas; not together with a split.
+        camera: stereo_centre, stereo_left, stereo_right, mono_left, mono_right or mono_rear.
+        pose_source: "ins", or "vo": visual odometry chained from the INS pose at the first image that has
+            one.
+        sdk: the SDK folder, if it is not `sdk` in the dataset's folder or beside it.
+        origin: easting, northing, up of the world's zero in metres, separated by commas. By default a round
+            number near the start of the dataset's first run, so that all splits of one folder share a world.
+        start: leave out images before this many seconds after each run's first image.
+        end: leave out images after this many seconds after each run's first image.
+        require_images: false takes stamps without an image file too, for logs without images.
+        undistort: false leaves images distorted where the SDK folder has a table to undistort them.
+
+    Raises:
+        HyperPoseError: a file, a row or an option is wrong; the message says which.
+    """
+    path = Path(path)
+    names = _names(dates)
+    if names and split is not None:
+        raise HyperPoseError(
+            f"options split ({split}) and dates ({', '.join(names)}) exclude each other; give one"
+        )
+    roots, names = _roots(path, names)
+    zero = _numbers("origin", origin, 3) or common_origin(roots[0])
+    runs = [
+        load_run(
+            root,
+            date,
+            camera=camera,
+            sdk=sdk,
+            pose_source=pose_source,
+            origin=zero,
+            start=_number("start", start),
+            end=_number("end", end),
+            require_images=_flag("require_images", require_images),
+            undistort=_flag("undistort", undistort),
+        )
+        for root in roots
+        for date in names or _dates_of(root, split)
+    ]
+    name = path.name if split is None else f"{path.name} {split}"
+    return _joined(name, runs)
+
+
+def _roots(path: Path, names: list[str]) -> tuple[list[Path], list[str]]:
+    if (path / INS_FILE).is_file():
+        if names and names != [path.name]:
+            raise HyperPoseError(f"{path}: is one run; give its parent folder to open {', '.join(names)}")
+        return [path.absolute().parent], [path.name]
+    roots = [path] if run_names(path) else _scene_roots(path)
+    if not roots:
+        raise HyperPoseError(f"{path}: no RobotCar run in it (<date>/{INS_FILE.as_posix()})")
+    return roots, names
+
+
+def _scene_roots(path: Path) -> list[Path]:
+    return sorted({path / ins.relative_to(path).parts[0] for ins in path.glob(f"*/*/{INS_FILE.as_posix()}")})
+
+
+def _dates_of(root: Path, split: str | None) -> Sequence[str]:
+    if split is None:
+        return run_names(root)
+    if split.lower() in NAMED_SPLITS:
+        return NAMED_SPLITS[split.lower()]
+    path = root / f"{split}_split.txt"
+    if not path.is_file():
+        raise HyperPoseError(
+            f"RobotCar split {split!r} is unknown: there is no {path}, and the named ones are "
+            f"{', '.join(NAMED_SPLITS)}"
+        )
+    lines = path.read_text("utf-8-sig", "replace").splitlines()
+    dates = [date for date in (line.split("#")[0].strip() for line in lines) if date]
+    if not dates:
+        raise HyperPoseError(f"{path}: names no run; expected a date such as 2014-06-26-08-53-56 a line")
+    return dates
+
+
+def _joined(name: str, runs: Sequence[RobotCarRun]) -> PosedImageSet:
+    images = [
+        PosedImage(
+            path=path,
+            pose=pose,
+            scene=run.folder.absolute().parent.name,
+            sequence=run.date,
+            stamp_ns=stamp_ns,
+            condition=run.condition,
+            reader=run.reader,
+        )
+        for run in runs
+        for stamp_ns, path, pose in zip(
+            run.stamps_ns.tolist(), run.image_paths, run.camera_poses, strict=True
+        )
+    ]
+    dropped: Counter[str] = Counter()
+    for run in runs:
+        dropped.update(run.dropped)
+    cameras = {run.camera for run in runs}
+    return PosedImageSet(
+        name=name,
+        images=tuple(images),
+        world=runs[0].world,
+        camera=cameras.pop() if len(cameras) == 1 else None,
+        dropped=dict(dropped),
+    )
+
+
+def _names(value: str | Sequence[str] | None) -> list[str]:
+    parts = value.split(",") if isinstance(value, str) else value or ()
+    return [part.strip() for part in parts if part.strip()]
+
+
+def _number(option: str, value: str | float | None) -> float | None:
+    numbers = _numbers(option, None if value is None else str(value), 1)
+    return None if numbers is None else numbers[0]
+
+
+def _numbers(option: str, value: str | Sequence[float] | None, count: int) -> list[float] | None:
+    if value is None:
+        return None
+    parts = value.split(",") if isinstance(value, str) else value
+    try:
+        numbers = [float(part) for part in parts]
+    except ValueError:
+        numbers = []
+    if len(numbers) != count or not np.isfinite(numbers).all():
+        wanted = "a number" if count == 1 else f"{count} numbers separated by commas"
+        raise HyperPoseError(f"option {option} is {value!r}; give {wanted}")
+    return numbers
+
+
+def _flag(option: str, value: str | bool) -> bool:
+    text = str(value).strip().lower()
+    if text not in ("true", "false"):
+        raise HyperPoseError(f"option {option} is {value!r}; give true or false")
+    return text == "true"
