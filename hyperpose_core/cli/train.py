@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import argparse
+import os
 from pathlib import Path
 from typing import Any
 
 from hyperpose_core.cli.common import add_dataset_arguments, add_device_argument, open_dataset_from
 from hyperpose_core.training.recipe import load_recipe
+from hyperpose_core.training.report import write_training_report
 from hyperpose_core.training.trainer import Trainer
 
 
@@ -53,7 +55,10 @@ def run(arguments: argparse.Namespace) -> int:
         print(f"{data.name}: left out {count} frames: {cause}")
     trainer = Trainer(recipe, data, arguments.output, arguments.device, arguments.seed)
     checkpoint = trainer.run(resume=arguments.resume)
-    print(f"checkpoint: {checkpoint}")
+    # torchrun starts several of this program; one report is enough.
+    if os.environ.get("RANK", "0") == "0":
+        print(f"report: {write_training_report(arguments.output)}")
+        print(f"checkpoint: {checkpoint}")
     return 0
 
 

@@ -114,7 +114,8 @@ class Recipe:
         model_options: that model's options.
         pretrained: start the backbone from ImageNet weights.
         batch_norm_momentum: share of a batch in the running statistics that inference uses; null keeps the
-            backbone's own, which for EfficientNets (0.01) lags hundreds of steps behind: too slow for short runs.
+            backbone's own, which for EfficientNets (0.01) lags hundreds of steps behind, too many for short
+            runs.
         resize: shorter side in pixels, or [height, width].
         crop: side of the square cut out, pixels; null keeps the whole image.
         batch_size: images a step.

@@ -1,0 +1,23 @@
+"""A small simulated RobotCar: towns, weather, drives and sensors, written the way RobotCar lies on disk."""
+
+from hyperpose_core.simulation.conditions import CONDITIONS, Condition
+from hyperpose_core.simulation.options import (
+    SCENE_NAMES,
+    RunSummary,
+    SceneSummary,
+    SimulationOptions,
+    SimulationSummary,
+)
+from hyperpose_core.simulation.simulate import simulate, simulate_small
+
+__all__ = [
+    "CONDITIONS",
+    "Condition",
+    "SCENE_NAMES",
+    "RunSummary",
+    "SceneSummary",
+    "SimulationOptions",
+    "SimulationSummary",
+    "simulate",
+    "simulate_small",
+]
