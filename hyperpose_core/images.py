@@ -22,6 +22,8 @@ RgbImage = npt.NDArray[np.uint8]
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
 
+_END_OF_FILE = {b"\xff\xd8": b"\xff\xd9", b"\x89PNG": b"IEND"}
+
 # OpenCV names a Bayer pattern by the second row's second and third pixel, everyone else by the first two.
 _OPENCV_BAYER_CODES = {
     "rggb": cv2.COLOR_BayerBG2RGB,
@@ -55,12 +57,20 @@ def decode_image(data: bytes, origin: str) -> RgbImage:
         HyperPoseError: the bytes are no image.
     """
     try:
-        image = cv2.imdecode(np.frombuffer(data, dtype=np.uint8), cv2.IMREAD_COLOR) if data else None
+        image = (
+            cv2.imdecode(np.frombuffer(data, dtype=np.uint8), cv2.IMREAD_COLOR) if _is_whole(data) else None
+        )
     except cv2.error:
         image = None
     if image is None:
         raise HyperPoseError(f"{origin}: not an image that can be decoded (JPEG or PNG expected)")
     return np.asarray(cv2.cvtColor(image, cv2.COLOR_BGR2RGB), dtype=np.uint8)
+
+
+def _is_whole(data: bytes) -> bool:
+    """Tell whether a JPEG or PNG has its end: older OpenCV fills up what is missing with grey."""
+    marks = (end for begin, end in _END_OF_FILE.items() if data.startswith(begin))
+    return len(data) > 0 and all(mark in data for mark in marks)
 
 
 def debayer(mosaic: npt.NDArray[np.uint8], pattern: str) -> RgbImage:

@@ -31,6 +31,15 @@ def test_what_is_no_image_is_named(tmp_path: Path, content: bytes | None) -> Non
         read_image(path)
 
 
+@pytest.mark.parametrize("suffix", [".jpg", ".png"])
+def test_a_truncated_image_is_named_and_not_filled_up(tmp_path: Path, suffix: str) -> None:
+    path = tmp_path / f"photo{suffix}"
+    cv2.imwrite(str(path), draw_image(1))
+    path.write_bytes(path.read_bytes()[: path.stat().st_size * 2 // 3])
+    with pytest.raises(HyperPoseError, match=path.name):
+        read_image(path)
+
+
 @pytest.mark.parametrize("pattern", ["rggb", "grbg", "gbrg", "bggr"])
 def test_debayering_restores_flat_colours(pattern: str) -> None:
     colours = {"r": 200, "g": 100, "b": 30}

@@ -6,8 +6,8 @@ import argparse
 from pathlib import Path
 
 from hyperpose_core.datasets import DATASET_FORMATS, open_dataset
+from hyperpose_core.datasets.options import parse_assignments
 from hyperpose_core.datasets.records import PosedImageSet
-from hyperpose_core.errors import HyperPoseError
 
 
 def add_dataset_arguments(parser: argparse.ArgumentParser, split: str | None) -> None:
@@ -44,12 +44,7 @@ def open_dataset_from(arguments: argparse.Namespace) -> PosedImageSet:
     Raises:
         HyperPoseError: the data or an option is wrong.
     """
-    options = {}
-    for text in arguments.data_option:
-        name, separator, value = text.partition("=")
-        if not separator or not name.isidentifier():
-            raise HyperPoseError(f"--data-option {text!r} is not of the form NAME=VALUE")
-        options[name] = value
+    options = parse_assignments(arguments.data_option)
     return open_dataset(arguments.data, format=arguments.format, split=arguments.split, **options)
 
 

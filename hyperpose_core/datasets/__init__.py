@@ -6,18 +6,48 @@ import inspect
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
+from hyperpose_core.datasets.cambridge import looks_like_cambridge, open_cambridge
+from hyperpose_core.datasets.colmap import looks_like_colmap, open_colmap
 from hyperpose_core.datasets.label_csv import open_label_csv
 from hyperpose_core.datasets.records import CameraModel, PosedImage, PosedImageSet, World
 from hyperpose_core.datasets.robotcar import looks_like_robotcar, open_robotcar
+from hyperpose_core.datasets.rosbag import open_rosbag
+from hyperpose_core.datasets.rosbag_reading import looks_like_rosbag
 from hyperpose_core.datasets.seven_scenes import looks_like_seven_scenes, open_seven_scenes
+from hyperpose_core.datasets.splits import MissingSplitError
+from hyperpose_core.datasets.transforms_json import looks_like_transforms_json, open_transforms_json
 from hyperpose_core.errors import HyperPoseError
 
-__all__ = ["DATASET_FORMATS", "CameraModel", "PosedImage", "PosedImageSet", "World", "open_dataset"]
+__all__ = [
+    "DATASET_FORMATS",
+    "CameraModel",
+    "MissingSplitError",
+    "PosedImage",
+    "PosedImageSet",
+    "World",
+    "adapter_options",
+    "dataset_format",
+    "open_dataset",
+]
 
 DATASET_FORMATS: Mapping[str, Callable[..., PosedImageSet]] = {
     "csv": open_label_csv,
     "7scenes": open_seven_scenes,
+    "cambridge": open_cambridge,
     "robotcar": open_robotcar,
+    "rosbag": open_rosbag,
+    "transforms": open_transforms_json,
+    "colmap": open_colmap,
+}
+
+# In this order: a folder that was prepared for NeRF tools often holds COLMAP's model, too.
+_DETECTORS: Mapping[str, Callable[[Path], bool]] = {
+    "robotcar": looks_like_robotcar,
+    "7scenes": looks_like_seven_scenes,
+    "cambridge": looks_like_cambridge,
+    "rosbag": looks_like_rosbag,
+    "transforms": looks_like_transforms_json,
+    "colmap": looks_like_colmap,
 }
 
 
@@ -27,7 +57,7 @@ def open_dataset(
     """Open a dataset through its adapter.
 
     Args:
-        path: a label CSV or a dataset's folder.
+        path: a label CSV, a bag or a dataset's folder.
         format: a name of `DATASET_FORMATS`, or "auto" to tell from the layout.
         split: which part, by the dataset's own names; None for all of it.
         **options: what else the adapter takes, as text (see each adapter).
@@ -36,27 +66,46 @@ def open_dataset(
         HyperPoseError: the path, the format, the layout or an option is wrong.
     """
     path = Path(path)
-    if not path.exists():
-        raise HyperPoseError(f"{path}: no such file or folder")
-    name = _detect_format(path) if format == "auto" else format
-    if name not in DATASET_FORMATS:
-        raise HyperPoseError(f"dataset format {name!r} is unknown; use one of auto, {', '.join(DATASET_FORMATS)}")
-    adapter = DATASET_FORMATS[name]
-    known = [option for option in inspect.signature(adapter).parameters if option not in ("path", "split")]
+    name = dataset_format(path, format)
+    known = adapter_options(name)
     for option in options:
         if option not in known:
             raise HyperPoseError(f"the {name} adapter has no option {option!r}; it has: {', '.join(known)}")
-    return adapter(path, split=split, **options)
+    return DATASET_FORMATS[name](path, split=split, **options)
 
 
-def _detect_format(path: Path) -> str:
+def adapter_options(name: str) -> list[str]:
+    """Return the names of the options that an adapter of `DATASET_FORMATS` takes."""
+    parameters = inspect.signature(DATASET_FORMATS[name]).parameters
+    return [option for option in parameters if option not in ("path", "split")]
+
+
+def dataset_format(path: Path, format: str = "auto") -> str:
+    """Return the name in `DATASET_FORMATS` of a path's format.
+
+    Args:
+        path: a label CSV, a bag or a dataset's folder.
+        format: the name, which is then checked, or "auto" to tell it from the layout.
+
+    Raises:
+        HyperPoseError: the path does not exist, the format is unknown, or the layout is none of them.
+    """
+    if not path.exists():
+        raise HyperPoseError(f"{path}: no such file or folder")
+    if format != "auto":
+        if format not in DATASET_FORMATS:
+            raise HyperPoseError(
+                f"dataset format {format!r} is unknown; use one of auto, {', '.join(DATASET_FORMATS)}"
+            )
+        return format
+    for name, detects in _DETECTORS.items():
+        if detects(path):
+            return name
     if path.is_file():
         return "csv"
-    if looks_like_robotcar(path):
-        return "robotcar"
-    if looks_like_seven_scenes(path):
-        return "7scenes"
     raise HyperPoseError(
-        f"{path}: layout not recognised; expected a label CSV, a 7Scenes folder (<scene>/seq-01/...) or a "
-        "RobotCar folder (<date>/stereo.timestamps)"
+        f"{path}: layout not recognised; expected a label CSV, a 7Scenes folder (<scene>/seq-01/...), a "
+        "Cambridge Landmarks folder (<Scene>/dataset_train.txt), a RobotCar folder "
+        "(<date>/stereo.timestamps), a rosbag2 bag (metadata.yaml), a transforms.json or a COLMAP model "
+        "(sparse/0/cameras.bin)"
     )

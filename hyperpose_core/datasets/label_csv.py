@@ -2,19 +2,23 @@
 
 One row an image: `scene,split,seq,img_path,t1,t2,t3,q1,q2,q3,q4`, the quaternion as w, x, y, z of any norm
 but zero. What the pose means is the dataset's own choice, so the caller says it: camera-to-world (7Scenes) or
-a world-to-camera quaternion beside the camera's centre (Cambridge Landmarks).
+a world-to-camera quaternion beside the camera's centre (Cambridge Landmarks). Two columns more are read where
+they are there: `stamp_ns` and `condition`.
 """
 
 from __future__ import annotations
 
 import csv
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 
+from hyperpose_core.datasets.findings import Findings
+from hyperpose_core.datasets.options import parse_camera, parse_numbers
 from hyperpose_core.datasets.records import CameraModel, PosedImage, PosedImageSet, World
+from hyperpose_core.datasets.splits import MissingSplitError
 from hyperpose_core.errors import HyperPoseError
-from hyperpose_core.geometry import Pose
 
 COLUMNS = ("scene", "split", "seq", "img_path", "t1", "t2", "t3", "q1", "q2", "q3", "q4")
 CONVENTIONS = ("camera_to_world", "world_to_camera")
@@ -25,7 +29,9 @@ def open_label_csv(
     split: str | None = None,
     image_root: str | None = None,
     convention: str = "camera_to_world",
-    camera: str | None = None,
+    camera: str | CameraModel | None = None,
+    condition: str = "",
+    origin: str | Sequence[float] | None = None,
 ) -> PosedImageSet:
     """Read a label file.
 
@@ -35,40 +41,41 @@ def open_label_csv(
         image_root: the folder that `img_path` starts from; the CSV's own folder where None.
         convention: what the quaternion rotates: "camera_to_world" or "world_to_camera".
         camera: the images' pinhole camera, "WIDTH,HEIGHT,FX,FY,CX,CY" in pixels, where it is known.
+        condition: the images' light or season, where the file has no such column.
+        origin: where local (0, 0, 0) lies in the labels' world, x,y,z in metres; to keep a far world (UTM)
+            local.
 
     Raises:
-        HyperPoseError: an option is wrong, a column or a value is missing or wrong (the row is named), or no row is of the split.
+        HyperPoseError: an option is wrong, a column or a value is missing or wrong (the row is named), or no
+            row is of the split.
     """
     if convention not in CONVENTIONS:
         raise HyperPoseError(f"convention {convention!r} is unknown; use {' or '.join(CONVENTIONS)}")
+    pinhole = parse_camera(camera)
+    zero = np.array(parse_numbers("origin", origin, 3) if origin is not None else [0.0, 0.0, 0.0])
     root = Path(image_root) if image_root else path.parent
     rows = _read_rows(path)
-    images = tuple(
-        _record(path, number, row, root, convention)
+    findings = Findings()
+    images = [
+        _record(f"{path}, row {number}", row, root, convention, condition, zero, findings)
         for number, row in rows
-        if split is None or row["split"].strip() == split
-    )
+        if split is None or _text(row, "split") == split
+    ]
     if not images:
-        present = ", ".join(sorted({row["split"] for _, row in rows})) or "none: the file has no rows"
-        raise HyperPoseError(f"{path}: no row of split {split!r}; splits in the file: {present}")
+        present = ", ".join(sorted({_text(row, "split") for _, row in rows})) or "none: the file has no rows"
+        raise MissingSplitError(f"{path}: no row of split {split!r}; splits in the file: {present}")
     scenes = sorted({image.scene for image in images})
     return PosedImageSet(
         name=path.stem,
-        images=images,
-        world=World(description=", ".join(scenes)),
-        camera=None if camera is None else _parse_camera(camera),
+        images=tuple(findings.without_far_positions(images)),
+        world=World(description=", ".join(scenes), origin=zero),
+        camera=pinhole,
+        dropped=findings.dropped,
+        faults=findings.faults,
     )
 
 
-def _parse_camera(text: str) -> CameraModel:
-    try:
-        width, height, fx, fy, cx, cy = (float(part) for part in text.split(","))
-    except ValueError as error:
-        raise HyperPoseError(f"camera {text!r} is not of the form WIDTH,HEIGHT,FX,FY,CX,CY (pixels)") from error
-    return CameraModel(int(width), int(height), fx, fy, cx, cy)
-
-
-def _read_rows(path: Path) -> list[tuple[int, dict[str, str]]]:
+def _read_rows(path: Path) -> list[tuple[int, dict[str, str | None]]]:
     try:
         with path.open(newline="", encoding="utf-8-sig") as stream:
             reader = csv.DictReader(stream)
@@ -76,23 +83,56 @@ def _read_rows(path: Path) -> list[tuple[int, dict[str, str]]]:
             reader.fieldnames = header
             missing = [name for name in COLUMNS if name not in header]
             if missing:
-                raise HyperPoseError(f"{path}: column {missing[0]!r} is missing; expected {','.join(COLUMNS)}")
+                raise HyperPoseError(
+                    f"{path}: column {missing[0]!r} is missing; expected {','.join(COLUMNS)}"
+                )
             return [(reader.line_num, row) for row in reader]
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise HyperPoseError(f"{path}: cannot read the label file: {error}") from error
 
 
-def _record(path: Path, number: int, row: dict[str, str], root: Path, convention: str) -> PosedImage:
+def _record(
+    where: str,
+    row: dict[str, str | None],
+    root: Path,
+    convention: str,
+    condition: str,
+    origin: np.ndarray,
+    findings: Findings,
+) -> PosedImage:
+    for name in ("scene", "img_path"):
+        if not _text(row, name):
+            raise HyperPoseError(f"{where}: {name} is empty")
+    position = np.array([_number(where, row, f"t{axis}") for axis in (1, 2, 3)])
+    quaternion = np.array([_number(where, row, f"q{part}") for part in (1, 2, 3, 4)])
+    if convention == "world_to_camera":
+        quaternion = quaternion * np.array([1.0, -1.0, -1.0, -1.0])
+    pose = findings.pose(position - origin, quaternion, where)
+    if pose is None:
+        raise HyperPoseError(f"{where}: a pose is seven finite numbers, its quaternion not zero")
+    stamp = _text(row, "stamp_ns")
     try:
-        position = np.array([float(row[f"t{axis}"]) for axis in (1, 2, 3)])
-        quaternion = np.array([float(row[f"q{part}"]) for part in (1, 2, 3, 4)])
-        if convention == "world_to_camera":
-            quaternion = quaternion * np.array([1.0, -1.0, -1.0, -1.0])
-        pose = Pose(position, quaternion)
-    except (TypeError, ValueError) as error:
-        raise HyperPoseError(f"{path}, row {number}: {error}") from error
-    if not row["img_path"]:
-        raise HyperPoseError(f"{path}, row {number}: img_path is empty")
+        stamp_ns = int(stamp) if stamp else None
+    except ValueError as error:
+        raise HyperPoseError(f"{where}: stamp_ns {stamp!r} is no whole number of nanoseconds") from error
     return PosedImage(
-        path=root / row["img_path"].strip(), pose=pose, scene=row["scene"].strip(), sequence=row["seq"].strip()
+        path=root / _text(row, "img_path"),
+        pose=pose,
+        scene=_text(row, "scene"),
+        sequence=_text(row, "seq"),
+        stamp_ns=stamp_ns,
+        condition=_text(row, "condition") or condition,
     )
+
+
+def _number(where: str, row: dict[str, str | None], name: str) -> float:
+    text = _text(row, name)
+    try:
+        return float(text)
+    except ValueError as error:
+        raise HyperPoseError(f"{where}: {name} is {text!r}, which is no number") from error
+
+
+def _text(row: dict[str, str | None], name: str) -> str:
+    """Return a cell without blanks around it, empty where the row is too short."""
+    return (row.get(name) or "").strip()

@@ -116,6 +116,8 @@ class PosedImageSet:
         world: the frame of their poses.
         camera: the camera model where it is known and one for all images.
         dropped: why frames were left out, as cause -> count.
+        faults: what is wrong in the dataset's files, as cause -> count: frames that were left out for it,
+            which `dropped` counts too, and values that were put right.
     """
 
     name: str
@@ -123,6 +125,7 @@ class PosedImageSet:
     world: World = field(default_factory=World)
     camera: CameraModel | None = None
     dropped: Mapping[str, int] = field(default_factory=dict)
+    faults: Mapping[str, int] = field(default_factory=dict)
 
     @property
     def scenes(self) -> tuple[str, ...]:

@@ -1,7 +1,8 @@
 """Adapter for 7Scenes folders, as Microsoft Research publishes them.
 
-`<scene>/TrainSplit.txt`, `<scene>/TestSplit.txt` ("sequence1" a line) and `<scene>/seq-01/frame-000000.color.png`
-beside `frame-000000.pose.txt`, a camera-to-world 4x4 matrix in metres. Colour may be PNG or JPEG.
+`<scene>/TrainSplit.txt`, `<scene>/TestSplit.txt` ("sequence1" a line) and
+`<scene>/seq-01/frame-000000.color.png`, PNG or JPEG, beside `frame-000000.pose.txt`, a camera-to-world 4x4
+matrix in metres.
 """
 
 from __future__ import annotations
@@ -11,14 +12,21 @@ from pathlib import Path
 
 import numpy as np
 
+from hyperpose_core.datasets.findings import Findings, first_image_size
+from hyperpose_core.datasets.options import parse_camera
 from hyperpose_core.datasets.records import CameraModel, PosedImage, PosedImageSet, World
+from hyperpose_core.datasets.splits import MissingSplitError
 from hyperpose_core.errors import HyperPoseError
-from hyperpose_core.geometry import Pose
 
 _COLOUR_SUFFIXES = (".color.png", ".color.jpg", ".color.jpeg")
 _SPLIT_FILES = {"train": "TrainSplit.txt", "test": "TestSplit.txt"}
 _FRAMES_PER_SECOND = 30
-_INTRINSICS_FILE = "camera-intrinsics.txt"
+
+COLOUR_CAMERA = CameraModel(640, 480, 525.5, 525.5, 319.5, 239.5)
+"""The Kinect's colour camera, its focal length from structure from motion.
+
+The 585 px that circulate (`camera-intrinsics.txt` in some copies) are those of the depth camera.
+"""
 
 
 def looks_like_seven_scenes(path: Path) -> bool:
@@ -26,7 +34,12 @@ def looks_like_seven_scenes(path: Path) -> bool:
     return path.is_dir() and bool(_scene_folders(path))
 
 
-def open_seven_scenes(path: Path, split: str | None = None, scene: str | None = None) -> PosedImageSet:
+def open_seven_scenes(
+    path: Path,
+    split: str | None = None,
+    scene: str | None = None,
+    camera: str | CameraModel | None = None,
+) -> PosedImageSet:
     """Read one scene's folder, or a folder of several scenes.
 
     Stamps count the frame numbers at the camera's 30 Hz from the start of each sequence, which are laid
@@ -36,25 +49,35 @@ def open_seven_scenes(path: Path, split: str | None = None, scene: str | None = 
         path: `<scene>` or the folder above it.
         split: "train" or "test" after the official split files; None takes every sequence.
         scene: one scene's name, where the folder holds several.
+        camera: the colour camera, "WIDTH,HEIGHT,FX,FY,CX,CY" in pixels; by default `COLOUR_CAMERA` where the
+            images have its size.
 
     Raises:
-        HyperPoseError: no scene, split file, sequence or frame is where the layout says, or a pose is no pose.
+        HyperPoseError: no scene, split file, sequence or frame is where the layout says, or a file is no
+            4x4 matrix. Frames whose matrix is no pose are left out and counted instead.
     """
     if split is not None and split not in _SPLIT_FILES:
-        raise HyperPoseError(f"7Scenes has no split {split!r}; use train or test")
+        raise MissingSplitError(f"7Scenes has no split {split!r}; use train or test")
     folders = _scene_folders(path)
     if scene is not None:
         folders = [folder for folder in folders if folder.name == scene]
     if not folders:
-        wanted = f"scene {scene!r}" if scene else "7Scenes scene (a folder with seq-01/frame-000000.color.png)"
+        wanted = f"scene {scene!r}" if scene else "7Scenes scene (with seq-01/frame-000000.color.png)"
         raise HyperPoseError(f"{path}: no {wanted} found")
-    images = [image for folder in folders for image in _read_scene(folder, split)]
-    cameras = {_read_camera(folder, images[0]) for folder in folders}
+    findings = Findings()
+    images = [image for folder in folders for image in _read_scene(folder, split, findings)]
+    if not images:
+        raise HyperPoseError(f"{path}: no usable frame; left out: {findings.dropped or 'none'}")
+    pinhole = parse_camera(camera)
+    if pinhole is None and first_image_size(images) == (COLOUR_CAMERA.width, COLOUR_CAMERA.height):
+        pinhole = COLOUR_CAMERA
     return PosedImageSet(
         name=path.name if split is None else f"{path.name} {split}",
-        images=tuple(images),
-        world=World(description="7Scenes " + ", ".join(folder.name for folder in folders)),
-        camera=cameras.pop() if len(cameras) == 1 else None,
+        images=tuple(findings.without_far_positions(images)),
+        world=World(description="7Scenes " + ", ".join(folder.absolute().name for folder in folders)),
+        camera=pinhole,
+        dropped=findings.dropped,
+        faults=findings.faults,
     )
 
 
@@ -64,21 +87,24 @@ def _scene_folders(path: Path) -> list[Path]:
     return sorted({sequence.parent for sequence in path.glob("*/seq-*") if sequence.is_dir()})
 
 
-def _read_scene(folder: Path, split: str | None) -> list[PosedImage]:
+def _read_scene(folder: Path, split: str | None, findings: Findings) -> list[PosedImage]:
     sequences = _sequences(folder, split)
     images: list[PosedImage] = []
     first_frame = 0
     for sequence in sequences:
         frames = _frames(sequence)
         for number, colour in frames:
-            stamp_ns = (first_frame + number) * 1_000_000_000 // _FRAMES_PER_SECOND
+            pose_file = sequence / f"frame-{number:06d}.pose.txt"
+            pose = findings.pose_from_matrix(_read_matrix(pose_file), str(pose_file))
+            if pose is None:
+                continue
             images.append(
                 PosedImage(
                     path=colour,
-                    pose=_read_pose(sequence / f"frame-{number:06d}.pose.txt"),
-                    scene=folder.name,
+                    pose=pose,
+                    scene=folder.absolute().name,
                     sequence=sequence.name,
-                    stamp_ns=stamp_ns,
+                    stamp_ns=(first_frame + number) * 1_000_000_000 // _FRAMES_PER_SECOND,
                 )
             )
         first_frame += frames[-1][0] + _FRAMES_PER_SECOND
@@ -91,8 +117,12 @@ def _sequences(folder: Path, split: str | None) -> list[Path]:
     split_file = folder / _SPLIT_FILES[split]
     try:
         lines = split_file.read_text(encoding="utf-8-sig").split()
-    except OSError as error:
-        raise HyperPoseError(f"{split_file}: cannot read the split file: {error.strerror}") from error
+    except FileNotFoundError as error:
+        raise MissingSplitError(f"{split_file}: no such file, so the scene has no such split") from error
+    except (OSError, UnicodeDecodeError) as error:
+        raise HyperPoseError(f"{split_file}: cannot read the split file: {error}") from error
+    if not lines:
+        raise HyperPoseError(f"{split_file}: names no sequence; expected 'sequence1' a line")
     sequences = []
     for line in lines:
         match = re.fullmatch(r"sequence(\d+)", line)
@@ -109,28 +139,21 @@ def _frames(sequence: Path) -> list[tuple[int, Path]]:
     frames = {}
     for suffix in reversed(_COLOUR_SUFFIXES):
         for colour in sequence.glob(f"frame-*{suffix}"):
-            frames[int(colour.name[len("frame-") : -len(suffix)])] = colour
+            number = colour.name[len("frame-") : -len(suffix)]
+            if not number.isdecimal():
+                raise HyperPoseError(f"{colour}: not named as frame-000000{suffix}")
+            frames[int(number)] = colour
     if not frames:
         raise HyperPoseError(f"{sequence}: no colour frame (frame-000000.color.png or .jpg) in it")
     return sorted(frames.items())
 
 
-def _read_pose(path: Path) -> Pose:
+def _read_matrix(path: Path) -> np.ndarray:
     try:
-        matrix = np.loadtxt(path)
-        if matrix.shape != (4, 4):
-            raise ValueError("not a 4x4 matrix")
-        return Pose.from_matrix(matrix)
-    except OSError as error:
+        rows = path.read_text(encoding="utf-8-sig").split()
+    except (OSError, UnicodeDecodeError) as error:
         raise HyperPoseError(f"{path}: cannot read the pose: {error}") from error
+    try:
+        return np.array([float(value) for value in rows]).reshape(4, 4)
     except ValueError as error:
-        raise HyperPoseError(f"{path}: no camera-to-world pose: {error}") from error
-
-
-def _read_camera(folder: Path, image: PosedImage) -> CameraModel | None:
-    path = folder / _INTRINSICS_FILE
-    if not path.exists():
-        return None
-    matrix = np.loadtxt(path)
-    height, width = image.read().shape[:2]
-    return CameraModel(width, height, matrix[0, 0], matrix[1, 1], matrix[0, 2], matrix[1, 2])
+        raise HyperPoseError(f"{path}: no 4x4 camera-to-world matrix: {error}") from error

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import pickle
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -62,10 +63,16 @@ def _fill(path: Path, images: Sequence[PosedImage], preprocessing: Preprocessing
 
 def _fingerprint(images: Sequence[PosedImage], preprocessing: Preprocessing) -> str:
     digest = hashlib.sha256(repr(preprocessing.resize).encode())
+    reader: object = None
     for record in images:
         try:
             status = record.path.stat()
         except OSError as error:
             raise HyperPoseError(f"{record.path}: cannot read the image: {error.strerror}") from error
-        digest.update(f"{record.path.resolve()}\0{status.st_size}\0{status.st_mtime_ns}\n".encode())
+        # Images of one bag share a file; what tells them apart is in the reader or the stamp.
+        source = (str(record.path.resolve()), status.st_size, status.st_mtime_ns, record.stamp_ns)
+        digest.update(repr(source).encode())
+        if record.reader is not reader:
+            reader = record.reader
+            digest.update(pickle.dumps(reader))
     return json.dumps({"sources": digest.hexdigest(), "count": len(images)})

@@ -1,0 +1,84 @@
+"""`hyperpose dataset`: what a dataset holds, and what is wrong with it."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Iterable
+from pathlib import Path
+
+from tqdm import tqdm
+
+from hyperpose_core.datasets import DATASET_FORMATS
+from hyperpose_core.datasets.check import check_dataset
+from hyperpose_core.datasets.check_report import format_report, write_report
+from hyperpose_core.datasets.options import parse_assignments
+
+PROBLEMS_FOUND = 1
+
+
+def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Add the verb's parser."""
+    parser = subparsers.add_parser("dataset", help="look at a dataset", description="Look at a dataset.")
+    actions = parser.add_subparsers(dest="action", required=True, metavar="ACTION")
+    check = actions.add_parser(
+        "check",
+        help="say what a dataset holds and what is wrong with it",
+        description="Open a dataset, read every image once, and say what it holds (frames a scene and split, "
+        "image sizes, extents, steps, gaps, time stamps, how far test frames are from training frames) and "
+        "what is wrong with it (unreadable images, bad rows, duplicated or unsorted time stamps, images that "
+        "are in both splits).",
+        epilog="Exit code: 0 if nothing is wrong, 1 if problems were found, 2 if it cannot be opened.",
+    )
+    check.add_argument("data", type=Path, metavar="DIR", help="label CSV, bag or dataset folder")
+    check.add_argument(
+        "--format",
+        default="auto",
+        choices=["auto", *DATASET_FORMATS],
+        help="how the data is laid out (default: told from the layout)",
+    )
+    check.add_argument(
+        "--data-option",
+        action="append",
+        default=[],
+        metavar="NAME=VALUE",
+        help="an option of the dataset's adapter, such as image_root=FOLDER for a label CSV; may be repeated",
+    )
+    check.add_argument(
+        "--no-images", action="store_true", help="do not read the images, only look whether they are there"
+    )
+    check.add_argument(
+        "--test-data", type=Path, metavar="DIR", help="where the test frames are, if not in the same place"
+    )
+    check.add_argument(
+        "--output", type=Path, metavar="DIR", help="folder for check.json, the distances as CSV and a plot"
+    )
+    check.set_defaults(run=run_check)
+
+
+def run_check(arguments: argparse.Namespace) -> int:
+    """Check as the arguments say.
+
+    Returns:
+        0, or 1 where problems were found.
+
+    Raises:
+        HyperPoseError: the dataset cannot be opened, or the report cannot be written.
+    """
+    report = check_dataset(
+        arguments.data,
+        arguments.format,
+        parse_assignments(arguments.data_option),
+        test_path=arguments.test_data,
+        read_images=not arguments.no_images,
+        progress=_progress,
+    )
+    print(format_report(report))
+    if arguments.output is not None:
+        files = write_report(report, arguments.output)
+        print("\nwritten: " + ", ".join(map(str, files)))
+    return PROBLEMS_FOUND if report.problems else 0
+
+
+def _progress(work: Iterable[object], total: int) -> Iterable[object]:
+    return tqdm(work, total=total, desc="reading images", unit="image", file=sys.stderr, leave=False)

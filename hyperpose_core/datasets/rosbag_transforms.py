@@ -1,0 +1,101 @@
+"""The tree of frames in a rosbag2 file, at any time of it."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterator
+
+from hyperpose_core.datasets.findings import Findings
+from hyperpose_core.datasets.rosbag_reading import Bag
+from hyperpose_core.datasets.rosbag_tracks import Track, build_track, frame_name, message_pose
+from hyperpose_core.errors import HyperPoseError
+from hyperpose_core.geometry import Pose
+
+_TF_TYPE = "tf2_msgs/msg/TFMessage"
+_TF_TOPIC = "/tf"
+_STATIC_TOPIC = "/tf_static"
+_NANOSECONDS = 1_000_000_000
+
+
+class TransformTree:
+    """The frames of a bag's `/tf` and `/tf_static`.
+
+    Args:
+        bag: an open bag.
+        findings: gets the faults of the transforms.
+
+    Raises:
+        HyperPoseError: the bag is damaged, or its `/tf` is of another type.
+    """
+
+    def __init__(self, bag: Bag, findings: Findings) -> None:
+        self._bag = bag.path
+        self._parents: dict[str, str] = {}
+        self._static: dict[str, Pose] = {}
+        self._moving: dict[str, Track] = defaultdict(lambda: build_track([]))
+        moving: dict[str, list[tuple[int, Pose]]] = {}
+        faults = Findings()
+        for topic in (_STATIC_TOPIC, _TF_TOPIC):
+            for child, stamp_ns, pose in self._transforms(bag, topic, faults):
+                if topic == _STATIC_TOPIC:
+                    self._static[child] = pose
+                else:
+                    moving.setdefault(child, []).append((stamp_ns, pose))
+        for child, samples in moving.items():
+            self._moving[child] = build_track(samples)
+        findings.take_faults(faults, "transforms")
+
+    def listing(self) -> str:
+        """Return the names of all frames, for people."""
+        return ", ".join(sorted({*self._parents, *self._parents.values()})) or "none"
+
+    def connects(self, parent: str, child: str) -> bool:
+        """Tell whether both frames belong to one tree."""
+        return bool(set(self._upwards(parent)) & set(self._upwards(child)))
+
+    def at(self, parent: str, child: str, stamp_ns: int, longest_gap_ns: int) -> Pose:
+        """Return the pose of one frame in another at a time.
+
+        Raises:
+            HyperPoseError: the tree does not connect them.
+            NoPoseError: a transform between them is not known at that time.
+        """
+        to_parent, to_child = self._upwards(parent), self._upwards(child)
+        common = next((frame for frame in to_child if frame in to_parent), None)
+        if common is None:
+            raise HyperPoseError(
+                f"{self._bag}: TF does not connect {parent!r} and {child!r}; its frames: {self.listing()}"
+            )
+        below_child = self._chain(to_child[: to_child.index(common)], stamp_ns, longest_gap_ns)
+        below_parent = self._chain(to_parent[: to_parent.index(common)], stamp_ns, longest_gap_ns)
+        return below_parent.inverse() @ below_child
+
+    def _transforms(self, bag: Bag, topic: str, faults: Findings) -> Iterator[tuple[str, int, Pose]]:
+        if topic not in bag.topics:
+            return
+        kind = bag.require(topic, (_TF_TYPE,))
+        for raw in bag.messages(topic):
+            for transform in bag.decode(raw, kind).transforms:
+                stamp = transform.header.stamp
+                stamp_ns = stamp.sec * _NANOSECONDS + stamp.nanosec
+                child = frame_name(transform.child_frame_id)
+                content = transform.transform
+                pose = message_pose(content.translation, content.rotation, child, faults)
+                # Where recordings give a frame two parents, the first one counts, as it does for tf2.
+                parent = self._parents.setdefault(child, frame_name(transform.header.frame_id))
+                if pose is not None and parent == frame_name(transform.header.frame_id):
+                    yield child, stamp_ns, pose
+
+    def _upwards(self, frame: str) -> list[str]:
+        chain = [frame]
+        while (parent := self._parents.get(chain[-1])) is not None and parent not in chain:
+            chain.append(parent)
+        return chain
+
+    def _chain(self, frames: list[str], stamp_ns: int, longest_gap_ns: int) -> Pose:
+        """Return the pose of the first frame in the parent of the last."""
+        pose = Pose.identity()
+        for frame in frames:
+            static = self._static.get(frame)
+            pose = (static or self._moving[frame].at(stamp_ns, longest_gap_ns)) @ pose
+        return pose
