@@ -69,7 +69,7 @@ format: venv  ## Put the code into the project's style
 	$(VENV_PYTHON) -m ruff format .
 
 demo: venv  ## Simulate a town, train on it, drive through it with the node and write a report
-	$(VENV_PYTHON) -m hyperpose_core demo
+	$(VENV_PYTHON) -m hyperpose_ros.demo
 
 clean:  ## Remove what was built (.venv and the demo's results stay)
 	rm -rf build install log *.egg-info .mypy_cache .pytest_cache .ruff_cache

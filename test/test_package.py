@@ -1,0 +1,137 @@
+"""What `colcon build` and `pip install` put where, and whether the manifests agree with each other."""
+
+from __future__ import annotations
+
+import ast
+import os
+import re
+import shutil
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+from xml.etree import ElementTree
+
+import pytest
+import yaml
+
+import hyperpose_core
+
+PROJECT = Path(__file__).resolve().parents[1]
+MANIFEST = ElementTree.parse(PROJECT / "package.xml").getroot()
+# Distributions whose module has another name.
+DISTRIBUTES = {"opencv-python-headless": "cv2", "pyyaml": "yaml"}
+SHARE = "hyperpose_ros-{version}.data/data/share/hyperpose_ros"
+
+
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory: pytest.TempPathFactory) -> zipfile.ZipFile:
+    """The wheel that `pip install .` makes; of a copy, because building leaves traces in the source tree."""
+    folder = tmp_path_factory.mktemp("wheel")
+    for name in ("hyperpose_core", "hyperpose_ros", "launch", "config", "resource"):
+        shutil.copytree(
+            PROJECT / name, folder / "source" / name, ignore=shutil.ignore_patterns("__pycache__")
+        )
+    for name in ("setup.py", "setup.cfg", "pyproject.toml", "package.xml", "LICENSE"):
+        shutil.copy(PROJECT / name, folder / "source")
+    command = [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--no-build-isolation"]
+    subprocess.run([*command, "--wheel-dir", str(folder), str(folder / "source")], check=True, timeout=120)
+    (path,) = folder.glob("*.whl")
+    with zipfile.ZipFile(path) as archive:
+        yield archive
+
+
+def shipped(folder: str) -> set[str]:
+    files = (path for path in (PROJECT / folder).rglob("*") if path.is_file() and path.suffix != ".pyc")
+    return {str(path.relative_to(PROJECT)) for path in files}
+
+
+def test_the_version_is_the_same_everywhere(wheel: zipfile.ZipFile) -> None:
+    version = MANIFEST.findtext("version")
+    assert hyperpose_core.__version__ == version
+    assert f"-{version}-" in Path(wheel.filename).name
+
+
+def test_an_installation_holds_every_launch_file_configuration_and_recipe(wheel: zipfile.ZipFile) -> None:
+    share = SHARE.format(version=MANIFEST.findtext("version"))
+    installed = {name[len(share) + 1 :] for name in wheel.namelist() if name.startswith(share)}
+    assert {"config/localizer.yaml", "config/localizer.rviz", "launch/localize.launch.py"} <= installed
+    assert any(name.startswith("config/recipes/") and name.endswith(".yaml") for name in installed)
+    assert shipped("launch") | shipped("config") | {"package.xml"} == installed
+
+
+def test_an_installation_holds_every_module_and_what_the_modules_read(wheel: zipfile.ZipFile) -> None:
+    installed = set(wheel.namelist())
+    for package in ("hyperpose_core", "hyperpose_ros"):
+        assert shipped(package) <= installed
+    assert not any(name.startswith(("test/", "tools/", "interfaces/")) for name in installed)
+
+
+def test_every_command_can_be_started(wheel: zipfile.ZipFile) -> None:
+    (entry_points,) = (name for name in wheel.namelist() if name.endswith("entry_points.txt"))
+    lines = wheel.read(entry_points).decode().splitlines()
+    commands = dict(line.split(" = ") for line in lines if " = " in line)
+    assert set(commands) >= {"hyperpose", "localizer", "evaluator", "bag_player", "dataset_to_bag"}
+    program = "import importlib, sys\n"
+    program += "for module, function in (target.split(':') for target in sys.argv[1:]):\n"
+    program += "    assert callable(getattr(importlib.import_module(module), function))\n"
+    subprocess.run([sys.executable, "-c", program, *commands.values()], check=True, timeout=60, cwd=PROJECT)
+
+
+def test_the_core_can_be_imported_where_there_is_no_ros() -> None:
+    program = (
+        "import importlib, pkgutil, sys\n"
+        "sys.modules.update(rclpy=None, hyperpose_ros=None)\n"
+        "import hyperpose_core\n"
+        "for found in pkgutil.walk_packages(hyperpose_core.__path__, 'hyperpose_core.'):\n"
+        "    if not found.name.endswith('__main__'):\n"
+        "        importlib.import_module(found.name)\n"
+    )
+    subprocess.run([sys.executable, "-c", program], check=True, timeout=120, cwd=PROJECT)
+
+
+def test_the_parameter_file_names_every_parameter_with_its_default() -> None:
+    parameters = pytest.importorskip("hyperpose_ros.parameters", reason="rclpy is missing")
+    text = (PROJECT / "config" / "localizer.yaml").read_text()
+    values = yaml.safe_load(text)["/**"]["ros__parameters"]
+    declared = {declaration.name: declaration.default for declaration in parameters.declarations()}
+    unset = {name for name, default in declared.items() if default == ()}
+    assert values == {name: default for name, default in declared.items() if name not in unset}
+    for name in unset:
+        assert f"    # {name}: [" in text
+
+
+def test_everything_that_is_imported_is_declared(wheel: zipfile.ZipFile) -> None:
+    (metadata,) = (name for name in wheel.namelist() if name.endswith("METADATA"))
+    required = re.findall(r"^Requires-Dist: ([\w-]+)", wheel.read(metadata).decode(), flags=re.MULTILINE)
+    declared = {DISTRIBUTES.get(name, name.replace("-", "_")) for name in required}
+    declared |= {element.text for element in MANIFEST if element.tag == "exec_depend"}
+    for package in ("hyperpose_core", "hyperpose_ros"):
+        for path in (PROJECT / package).rglob("*.py"):
+            third_party = imported_by(path) - sys.stdlib_module_names - {"hyperpose_core", "hyperpose_ros"}
+            assert third_party <= declared, path
+
+
+def imported_by(path: Path) -> set[str]:
+    names: list[str] = []
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            names += [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom) and node.level == 0:
+            names.append(node.module or "")
+    return {name.split(".")[0] for name in names}
+
+
+def test_make_says_in_one_line_that_a_python_is_unsuitable(tmp_path: Path) -> None:
+    program = (
+        'import runpy, sys; sys.version_info = (3, 8, 0); runpy.run_path(sys.argv[1], run_name="__main__")'
+    )
+    old_python = tmp_path / "python3"
+    old_python.write_text(f"#!/bin/sh\nexec {sys.executable} -c '{program}' \"$@\"\n")
+    old_python.chmod(0o755)
+    environment = {name: value for name, value in os.environ.items() if name != "MAKEFLAGS"}
+    command = ["make", f"PYTHON={old_python}", f"VENV={tmp_path}/environment", "venv"]
+    made = subprocess.run(command, cwd=PROJECT, env=environment, capture_output=True, text=True, timeout=60)
+    assert made.returncode != 0
+    assert "is not 3.10 to 3.13" in made.stderr.splitlines()[0]
+    assert not (tmp_path / "environment").exists()
