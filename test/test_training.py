@@ -224,6 +224,21 @@ def test_a_stage_changes_only_its_branch(tmp_path: Path, seven_scenes_folder: Pa
     assert head <= changed
 
 
+def test_a_frozen_backbone_keeps_its_first_layers_and_their_statistics(
+    tmp_path: Path, seven_scenes_folder: Path
+) -> None:
+    recipe = load_recipe(write_recipe(tmp_path, epochs=1, frozen_backbone_stride=8))
+    data = open_dataset(seven_scenes_folder, split="train")
+    before = Trainer(recipe, data, tmp_path / "before", "cpu").network.state_dict()
+    trainer = Trainer(recipe, data, tmp_path / "run", "cpu")
+    trainer.run()
+    changed = {
+        name for name, tensor in trainer.network.state_dict().items() if not torch.equal(tensor, before[name])
+    }
+    layers = {int(name.split(".")[2]) for name in changed if name.startswith("backbone.")}
+    assert layers == {4, 5, 6, 7, 8}
+
+
 def test_balanced_scenes_are_drawn_equally_often(tmp_path: Path) -> None:
     rows = [
         f"{'large' if frame >= 4 else 'small'},train,seq1,{frame}.png,0,0,0,1,0,0,0" for frame in range(40)

@@ -7,13 +7,24 @@ import sys
 from collections.abc import Sequence
 
 from hyperpose_core import __version__
-from hyperpose_core.cli import evaluate, import_released, info, predict, simulate, train
+from hyperpose_core.cli import (
+    ablate,
+    baseline,
+    dataset,
+    evaluate,
+    import_released,
+    info,
+    predict,
+    reproduce,
+    simulate,
+    train,
+)
 from hyperpose_core.errors import HyperPoseError
 
 USER_MISTAKE = 2
 INTERRUPTED = 130
 
-_VERBS = (train, evaluate, predict, info, import_released, simulate)
+_VERBS = (train, evaluate, predict, info, import_released, simulate, dataset, ablate, baseline, reproduce)
 
 
 def build_parser() -> argparse.ArgumentParser:

@@ -62,6 +62,10 @@ class Backbone(nn.Module):
         """Give the modules that only the stride-32 endpoint needs."""
         raise NotImplementedError
 
+    def layers_up_to(self, stride: int) -> list[nn.Module]:
+        """Give the modules that the endpoint with a stride of 8, 16 or 32 needs."""
+        raise NotImplementedError
+
     def final_map_size(self, height: int, width: int) -> tuple[int, int]:
         """Give height and width of the stride-32 endpoint for images of this size."""
         raise NotImplementedError
@@ -111,6 +115,10 @@ class EfficientNetBackbone(Backbone):
         """Give the last two stages and the 1x1 convolution to 1280 channels."""
         return list(self.features[6:])
 
+    def layers_up_to(self, stride: int) -> list[nn.Module]:
+        """Give the modules that an endpoint needs."""
+        return list(self.features[: {8: 4, 16: 6, 32: None}[stride]])
+
     def final_map_size(self, height: int, width: int) -> tuple[int, int]:
         """Halve five times, rounding down."""
         return height // 32, width // 32
@@ -143,6 +151,11 @@ class ResNetBackbone(Backbone):
     def last_layers(self) -> list[nn.Module]:
         """Give the last of the four groups of blocks."""
         return [self.layer4]
+
+    def layers_up_to(self, stride: int) -> list[nn.Module]:
+        """Give the modules that an endpoint needs."""
+        layers = [self.conv1, self.bn1, self.layer1, self.layer2, self.layer3, self.layer4]
+        return layers[: {8: 4, 16: 5, 32: 6}[stride]]
 
     def final_map_size(self, height: int, width: int) -> tuple[int, int]:
         """Halve five times, rounding up."""

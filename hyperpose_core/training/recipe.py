@@ -113,6 +113,8 @@ class Recipe:
         model: a name of the model registry.
         model_options: that model's options.
         pretrained: start the backbone from ImageNet weights.
+        frozen_backbone_stride: the backbone stays as it was loaded up to this stride (8, 16 or 32);
+            0 trains them all. Up to 8 doubles the images a second.
         batch_norm_momentum: share of a batch in the running statistics that inference uses; null keeps the
             backbone's own, which for EfficientNets (0.01) lags hundreds of steps behind, too many for short
             runs.
@@ -138,6 +140,7 @@ class Recipe:
     model: str = "hyperpose"
     model_options: Mapping[str, Any] = field(default_factory=dict)
     pretrained: bool = True
+    frozen_backbone_stride: Literal[0, 8, 16, 32] = 0
     batch_norm_momentum: float | None = Field(default=None, gt=0, le=1)
     resize: int | list[int] = 256
     crop: int | None = 224

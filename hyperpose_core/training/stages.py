@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection
 
 import torch
+from torch import nn
 
 from hyperpose_core.losses import PoseLoss
 from hyperpose_core.models.base import PARTS, PoseModel
@@ -49,8 +50,11 @@ def set_training_mode(stage: Stage, network: PoseModel) -> None:
     """Put what the stage trains into training mode and the rest into evaluation mode."""
     if stage.trains == "everything":
         network.train()
-        return
-    network.eval()
-    for name, module in network.named_children():
-        if network.part_of_module.get(name) in _TRAINED_PARTS[stage.trains]:
-            module.train()
+    else:
+        network.eval()
+        for name, module in network.named_children():
+            if network.part_of_module.get(name) in _TRAINED_PARTS[stage.trains]:
+                module.train()
+    for module in network.modules():
+        if isinstance(module, nn.BatchNorm2d) and not module.weight.requires_grad:
+            module.eval()

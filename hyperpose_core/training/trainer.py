@@ -257,6 +257,9 @@ class Trainer:
             for module in network.modules():
                 if isinstance(module, nn.BatchNorm2d):
                     module.momentum = self.recipe.batch_norm_momentum
+        if self.recipe.frozen_backbone_stride:
+            for layer in network.backbone.layers_up_to(self.recipe.frozen_backbone_stride):
+                layer.requires_grad_(False)
         return network.to(self._device).to(memory_format=torch.channels_last)
 
     def _autocast(self) -> AbstractContextManager[object]:

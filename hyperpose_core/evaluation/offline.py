@@ -1,0 +1,141 @@
+"""From a dataset and an estimator to a `Comparison`: the offline half of an evaluation."""
+
+from __future__ import annotations
+
+import itertools
+import time
+from collections.abc import Iterable, Sequence
+
+import numpy as np
+import torch
+from tqdm import tqdm
+
+from hyperpose_core.datasets.records import PosedImage, PosedImageSet, World
+from hyperpose_core.errors import HyperPoseError
+from hyperpose_core.estimator import PoseEstimate, PoseEstimator
+from hyperpose_core.evaluation.comparison import Comparison
+from hyperpose_core.evaluation.metrics import frame_errors
+from hyperpose_core.evaluation.published import published_scene
+from hyperpose_core.evaluation.report import Picture, PictureRow
+from hyperpose_core.geometry import Array, Pose
+from hyperpose_core.images import RgbImage
+
+_SAMPLE_PICTURES = 4
+
+
+def estimate_dataset(estimator: PoseEstimator, data: PosedImageSet, batch_size: int = 1) -> Comparison:
+    """Estimate the pose of every image and set it beside the true one, in the checkpoint's world.
+
+    Args:
+        estimator: the network.
+        data: images with true poses.
+        batch_size: images that go through the network together; 1 times a robot's case.
+
+    Raises:
+        HyperPoseError: an image is unreadable, or the data lies in another UTM zone than the checkpoint's
+            world.
+    """
+    checkpoint = estimator.checkpoint
+    shift = shift_between_worlds(data, checkpoint.world)
+    estimates, milliseconds = _estimate_all(estimator, data.images, batch_size)
+    return compare_with_truth(
+        data,
+        [estimate.pose for estimate in estimates],
+        milliseconds,
+        shift=shift,
+        covariances=[estimate.covariance for estimate in estimates],
+        up=data.world.up or checkpoint.world.up,
+    )
+
+
+def compare_with_truth(
+    data: PosedImageSet,
+    poses: Sequence[Pose | None],
+    milliseconds: Sequence[float] | None,
+    *,
+    shift: Array,
+    covariances: Sequence[Array | None] | None = None,
+    up: Sequence[float] | None = None,
+) -> Comparison:
+    """Set estimated poses beside a dataset's true ones.
+
+    Args:
+        data: images with true poses.
+        poses: the estimates, in the estimator's world; None for a frame that was not answered.
+        milliseconds: what each took, or None.
+        shift: what takes positions of the data's world to the estimator's, [3] metres.
+        covariances: of the estimates, or None.
+        up: direction of the world's vertical, or None.
+    """
+    stamps = [image.stamp_ns for image in data.images if image.stamp_ns is not None]
+    return Comparison.from_poses(
+        poses,
+        [Pose(image.pose.position + shift, image.pose.orientation) for image in data.images],
+        stamps_ns=stamps if len(stamps) == len(data.images) else None,
+        scenes=[published_scene(image.scene, image.sequence) for image in data.images],
+        conditions=[image.condition for image in data.images],
+        milliseconds=milliseconds,
+        covariances=covariances,
+        up=up,
+    )
+
+
+def shift_between_worlds(data: PosedImageSet, world: World) -> Array:
+    """Return what takes positions of the data's world to another, [3] metres.
+
+    Raises:
+        HyperPoseError: the two lie in different UTM zones.
+    """
+    zone, other = data.world.utm_zone, world.utm_zone
+    if zone and other and zone != other:
+        raise HyperPoseError(f"{data.name}: its world is in UTM zone {zone}, the estimator's in {other}")
+    return data.world.origin - world.origin if zone == other else np.zeros(3)
+
+
+def sample_pictures(records: Sequence[PosedImage], comparison: Comparison) -> list[PictureRow]:
+    """Return the frames with the largest and the smallest errors, both kinds of error weighing the same."""
+    errors = frame_errors(comparison)
+    ranks = [np.argsort(np.argsort(values)) for values in (errors.position_m, errors.orientation_deg)]
+    order = np.argsort(ranks[0] + ranks[1], kind="stable")
+    count = min(_SAMPLE_PICTURES, len(records) // 2)
+    rows = []
+    for title, chosen in (("Worst frames", order[::-1][:count]), ("Best frames", order[:count])):
+        pictures = []
+        for index in chosen.tolist():
+            text = "not answered"
+            if comparison.answered[index]:
+                text = f"{errors.position_m[index]:.3f} m, {errors.orientation_deg[index]:.2f} deg"
+            pictures.append(Picture(f"{frame_name(records[index])}: {text}", records[index].read()))
+        rows.append(PictureRow(title, tuple(pictures)))
+    return rows
+
+
+def frame_name(record: PosedImage) -> str:
+    """Return what to call a frame in a report: scene, sequence and file."""
+    return "/".join(part for part in (record.scene, record.sequence, record.path.name) if part)
+
+
+def _estimate_all(
+    estimator: PoseEstimator, records: Sequence[PosedImage], batch_size: int
+) -> tuple[list[PoseEstimate], list[float]]:
+    """Return the estimate and the milliseconds of each image, from decoded pixels to pose."""
+    height, width = records[0].read().shape[:2]
+    estimator.warm_up(height, width)
+    estimates: list[PoseEstimate] = []
+    milliseconds: list[float] = []
+    with tqdm(total=len(records), desc="evaluating", unit="image", dynamic_ncols=True) as progress:
+        for start in range(0, len(records), batch_size):
+            images = [record.read() for record in records[start : start + batch_size]]
+            begin = time.perf_counter()
+            estimates += _estimate_batch(estimator, images)
+            elapsed = 1e3 * (time.perf_counter() - begin)
+            milliseconds += [elapsed / len(images)] * len(images)
+            progress.update(len(images))
+    return estimates, milliseconds
+
+
+def _estimate_batch(estimator: PoseEstimator, images: Sequence[RgbImage]) -> Iterable[PoseEstimate]:
+    inputs = [estimator.preprocess(image) for image in images]
+    # A dataset may mix landscape and portrait pictures, which do not fit into one batch.
+    for _, same_size in itertools.groupby(inputs, key=lambda tensor: tuple(tensor.shape)):
+        yield from estimator.infer(torch.stack(list(same_size)))
