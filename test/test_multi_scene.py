@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+from hyperpose_core.checkpoint import load_checkpoint
 from hyperpose_core.cli.main import main
 from hyperpose_core.datasets import open_dataset
 from hyperpose_core.estimator import PoseEstimator
@@ -59,6 +60,15 @@ def test_every_network_trains_and_is_scored_by_scene(model: str, towns: Path, tm
     assert results["overall"]["frames"] == 16
     assert [scene["label"] for scene in results["scenes"]] == ["abbey", "market"]
     assert results["overall"]["failed"] == 0
+
+
+def test_another_architecture_is_one_word(towns: Path, tmp_path: Path) -> None:
+    """The default recipe has options that AtLoc doesn't know."""
+    run = ["--output", str(tmp_path / "run"), "--epochs", "1", "--device", "cpu", "--no-pretrained"]
+    assert main(["train", "--data", str(towns), "--model", "atloc", *run]) == 0
+    checkpoint = load_checkpoint(tmp_path / "run" / "best.safetensors")
+    assert checkpoint.architecture == "atloc"
+    assert checkpoint.options["backbone"] == "efficientnet_lite0"
 
 
 def test_a_multi_scene_network_tells_towns_apart(towns: Path, tmp_path: Path) -> None:

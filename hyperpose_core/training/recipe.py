@@ -13,6 +13,7 @@ from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass
 
 from hyperpose_core.errors import HyperPoseError
+from hyperpose_core.models.registry import default_options
 
 _STRICT = ConfigDict(extra="forbid", strict=True)
 
@@ -196,7 +197,9 @@ def recipe_to_dict(recipe: Recipe) -> dict[str, Any]:
 def load_recipe(name: str, overrides: Mapping[str, Any] | None = None) -> Recipe:
     """Read a recipe by its name among the shipped ones, or from a YAML file, with some keys replaced.
 
-    A recipe that says `extends: NAME` takes that shipped recipe's keys where it has none of its own.
+    A recipe that says `extends: NAME` takes that shipped recipe's keys where it has none of its own. Where
+    the model is replaced, options that the new one doesn't have are left out: architectures can be compared
+    by changing one word.
 
     Raises:
         HyperPoseError: there is no such recipe, or it is wrong.
@@ -206,6 +209,10 @@ def load_recipe(name: str, overrides: Mapping[str, Any] | None = None) -> Recipe
     parent = data.pop("extends", None)
     if parent is not None:
         data = {**_read(_shipped(str(parent))), **data}
+    if overrides and "model" in overrides and isinstance(data.get("model_options"), dict):
+        known = default_options(overrides["model"]).keys()
+        kept = known & data["model_options"].keys()
+        data["model_options"] = {key: data["model_options"][key] for key in sorted(kept)}
     for key, value in (overrides or {}).items():
         # Options of the model are replaced one by one, other keys whole.
         data[key] = {**data.get(key, {}), **value} if key == "model_options" else value
