@@ -130,7 +130,7 @@ def results(directory: Path) -> dict[str, Any]:
 
 
 def test_a_bag_through_the_localizer_scores_as_offline(
-    start: Start, tmp_path: Path, tiny_checkpoint: Path, seven_scenes_folder: Path
+    peer: TestPeer, start: Start, tmp_path: Path, tiny_checkpoint: Path, seven_scenes_folder: Path
 ) -> None:
     bag = tmp_path / "bag"
     assert dataset_to_bag.main([str(bag), "--data", str(seven_scenes_folder), "--rate", "20"]) == 0
@@ -139,6 +139,8 @@ def test_a_bag_through_the_localizer_scores_as_offline(
         "hyperpose_ros.localizer",
         *("--ros-args", "-p", f"checkpoint:={tiny_checkpoint}", "-r", "image:=/camera/image_raw"),
     )
+    for topic in ("/localizer/pose", "/camera/image_raw"):
+        wait_until(lambda: peer.node.count_subscribers(topic) > 0, f"a subscriber of {topic}")  # noqa: B023
     player = start(
         "hyperpose_ros.bags.player",
         *(str(bag), "--in-step-with", "/localizer/pose", "--wait-timeout", "60"),

@@ -27,7 +27,7 @@ from hyperpose_ros.bags.reader import (
 
 _NANOSECONDS = 1_000_000_000
 _LONGEST_PAUSE_S = 0.05
-_SETTLE_S = 0.5
+_SETTLE_S = 1.0
 _DELIVERY_TIMEOUT_S = 10.0
 _PROGRESS_FORMAT = "{desc} {percentage:3.0f}%|{bar}| {n:.1f}/{total:.1f} s [{elapsed}<{remaining}{postfix}]"
 
