@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
+import numpy as np
 import pytest
 import torch
 from conftest import see_images
 from small_networks import HYPERNETWORKS, draw_inputs, loss_of, small
-from torch import nn
+from torch import Tensor, nn
 
+from hyperpose_core.checkpoint import PositionNormalisation
+from hyperpose_core.datasets import open_dataset
+from hyperpose_core.images import Preprocessing
 from hyperpose_core.models.base import PoseModel
 from hyperpose_core.models.multiscene import MultiSceneModel
 from hyperpose_core.models.registry import MODEL_NAMES
+from hyperpose_core.simulation import simulate_small
 
 
 def cannot_learn(network: PoseModel, name: str) -> bool:
@@ -57,14 +64,37 @@ def test_only_mstransformer_has_frozen_layers_those_behind_stride_16() -> None:
         assert {key for key, _ in network.named_parameters() if key.startswith(tuple(behind))} == frozen
 
 
+class Frames(NamedTuple):
+    """Sixteen simulated frames, eight a town: inputs, normalised positions, orientations, scene ids."""
+
+    inputs: Tensor
+    positions: Tensor
+    orientations: Tensor
+    scenes: Tensor
+
+
+@pytest.fixture(scope="module")
+def simulated_frames(tmp_path_factory: pytest.TempPathFactory) -> Frames:
+    pytest.importorskip(
+        "panda3d", reason="the simulation needs panda3d: pip install hyperpose_ros[simulation]"
+    )
+    towns = simulate_small(tmp_path_factory.mktemp("towns") / "towns", scenes=2, frames=8).output
+    data = open_dataset(towns, split="test")
+    preprocessing = Preprocessing(resize=(64, 64), crop=None)
+    scenes = np.array([data.scenes.index(image.scene) for image in data.images])
+    normalisation = PositionNormalisation.from_positions(data.positions(), scenes)
+    return Frames(
+        torch.stack([preprocessing(image.read()) for image in data.images]),
+        torch.from_numpy(normalisation.normalize(data.positions(), scenes)).float(),
+        torch.from_numpy(data.orientations()).float(),
+        torch.from_numpy(scenes),
+    )
+
+
 @pytest.mark.parametrize("name", MODEL_NAMES)
-def test_a_reduced_network_overfits_16_frames(name: str) -> None:
+def test_a_reduced_network_overfits_16_frames(name: str, simulated_frames: Frames) -> None:
     network = small(name)
-    inputs = draw_inputs(16)
-    generator = torch.Generator().manual_seed(3)
-    positions = torch.randn(16, 3, generator=generator)
-    orientations = nn.functional.normalize(torch.randn(16, 4, generator=generator), dim=1)
-    scenes = torch.arange(16) % 2
+    inputs, positions, orientations, scenes = simulated_frames
     see_images(network.backbone, inputs)
     network.train()
     network.backbone.eval()
