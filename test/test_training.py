@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -177,6 +178,9 @@ def test_an_interrupted_run_resumes_to_the_same_weights(
         Trainer(recipe, data, tmp_path / "parts", "cpu", seed=5).run()
     with pytest.raises(HyperPoseError, match="another recipe, seed or data"):
         Trainer(recipe, data, tmp_path / "parts", "cpu", seed=6).run(resume=True)
+    shorter = replace(data, images=data.images[:-1])
+    with pytest.raises(HyperPoseError, match="another recipe, seed or data"):
+        Trainer(recipe, shorter, tmp_path / "parts", "cpu", seed=5).run(resume=True)
     resumed = Trainer(recipe, data, tmp_path / "parts", "cpu", seed=5).run(resume=True)
     parts = load_checkpoint(resumed.with_name("last.safetensors"))
     assert all(torch.equal(parts.state[name], tensor) for name, tensor in whole.state.items())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -77,6 +78,11 @@ class Samples:
             else PositionNormalisation()
         )
         self._positions = torch.from_numpy(self.normalisation.normalize(positions, frames)).float()
+
+    def label_digest(self) -> str:
+        """Return what tells these records from other ones: a resumed run must have the same."""
+        labels = np.concatenate([self.data.positions(), self.data.orientations()], axis=1)
+        return hashlib.sha256(labels.tobytes()).hexdigest()
 
     @property
     def input_size(self) -> tuple[int, int]:

@@ -88,6 +88,7 @@ class Trainer:
             "recipe": recipe_to_dict(self.recipe),
             "seed": self._seed,
             "data": self._samples.data.name,
+            "labels": self._samples.label_digest(),
         }
         state = self._folder.open(identity, resume, self._device) if self._group.is_first or resume else None
         done = self._restore(state)
