@@ -115,7 +115,7 @@ class Recipe:
         model_options: that model's options.
         pretrained: start the backbone from ImageNet weights.
         frozen_backbone_stride: the backbone stays as it was loaded up to this stride (8, 16 or 32);
-            0 trains them all. Up to 8 doubles the images a second.
+            0 trains them all. Up to 8 leaves out the backward pass through the largest maps.
         batch_norm_momentum: share of a batch in the running statistics that inference uses; null keeps the
             backbone's own, which for EfficientNets (0.01) lags hundreds of steps behind, too many for short
             runs.
