@@ -10,10 +10,14 @@ import numpy as np
 import pytest
 from conftest import draw_image
 from dataset_layouts import PERIOD_NS, START_NS, BagContent, changed, shots, write_bag, write_seven_scenes
+from sensor_msgs.msg import Image
 
 from hyperpose_core.datasets import open_dataset
 from hyperpose_core.datasets.ros_images import RawImage
 from hyperpose_core.errors import HyperPoseError
+from hyperpose_ros.bags import dataset_to_bag
+from hyperpose_ros.conversions import image_to_rgb
+from hyperpose_ros.encodings import ENCODINGS
 
 
 @pytest.mark.parametrize("storage", ["mcap", "sqlite3"])
@@ -200,20 +204,15 @@ def test_distortion_that_is_no_plumb_bob_is_not_taken_for_it(tmp_path: Path) -> 
 
 def test_raw_images_read_as_the_node_reads_them() -> None:
     """Every encoding the node knows, with padded rows: training from a bag sees the robot's pixels."""
-    sensor_msgs = pytest.importorskip("sensor_msgs.msg", reason="needs the ROS 2 client library")
-    encodings = pytest.importorskip("hyperpose_ros.encodings")
-    conversions = pytest.importorskip("hyperpose_ros.conversions")
     generator = np.random.default_rng(0)
-    for name, encoding in encodings.ENCODINGS.items():
+    for name, encoding in ENCODINGS.items():
         for big_endian in (False, True) if name == "mono16" else (False,):
             step = 24 * encoding.bytes_per_pixel + 8
             data = generator.integers(0, 256, encoding.expected_bytes(16, step), dtype=np.uint8)
-            message = sensor_msgs.Image(
-                height=16, width=24, encoding=name, step=step, is_bigendian=int(big_endian)
-            )
+            message = Image(height=16, width=24, encoding=name, step=step, is_bigendian=int(big_endian))
             message.data = data.tobytes()
             read = RawImage(24, 16, name, step, big_endian, data).to_rgb("here")
-            np.testing.assert_array_equal(read, conversions.image_to_rgb(message), err_msg=name)
+            np.testing.assert_array_equal(read, image_to_rgb(message), err_msg=name)
 
 
 def test_raw_images_that_contradict_themselves_are_one_line() -> None:
@@ -227,13 +226,10 @@ def test_raw_images_that_contradict_themselves_are_one_line() -> None:
 
 
 def test_a_dataset_survives_the_way_into_a_bag_and_back(tmp_path: Path) -> None:
-    converter = pytest.importorskip(
-        "hyperpose_ros.bags.dataset_to_bag", reason="needs the ROS 2 client library"
-    )
     scene = tmp_path / "toytown"
     scene.mkdir()
     write_seven_scenes(scene, shots())
-    assert converter.main([str(tmp_path / "bag"), "--data", str(scene)]) == 0
+    assert dataset_to_bag.main([str(tmp_path / "bag"), "--data", str(scene)]) == 0
     before, after = open_dataset(scene), open_dataset(tmp_path / "bag")
     np.testing.assert_allclose(after.positions(), before.positions(), atol=1e-12)
     np.testing.assert_allclose(after.orientations(), before.orientations(), atol=1e-12)
