@@ -6,9 +6,10 @@ from dataclasses import dataclass
 
 from hyperpose_core.datasets.findings import Findings
 from hyperpose_core.datasets.rosbag_reading import Bag, header_of
-from hyperpose_core.datasets.rosbag_tracks import Track, build_track, frame_name, message_pose
+from hyperpose_core.datasets.rosbag_tracks import Track, build_track, message_pose
 from hyperpose_core.datasets.rosbag_transforms import TransformTree
 from hyperpose_core.errors import HyperPoseError
+from hyperpose_core.frame_chains import frame_name
 from hyperpose_core.geometry import Pose
 
 POSE_TYPES = (

@@ -72,8 +72,3 @@ def build_track(samples: list[tuple[int, Pose]], faults: Findings | None = None,
         last_ns = stamp_ns
     stamps = sorted(by_stamp)
     return Track(np.array(stamps, dtype=np.int64), [by_stamp[stamp] for stamp in stamps])
-
-
-def frame_name(name: str) -> str:
-    """Return a frame's name as TF2 has it, without a slash in front."""
-    return name.lstrip("/")

@@ -7,8 +7,9 @@ from collections.abc import Iterator
 
 from hyperpose_core.datasets.findings import Findings
 from hyperpose_core.datasets.rosbag_reading import Bag
-from hyperpose_core.datasets.rosbag_tracks import Track, build_track, frame_name, message_pose
+from hyperpose_core.datasets.rosbag_tracks import Track, build_track, message_pose
 from hyperpose_core.errors import HyperPoseError
+from hyperpose_core.frame_chains import connects, frame_name, pose_in
 from hyperpose_core.geometry import Pose
 
 _TF_TYPE = "tf2_msgs/msg/TFMessage"
@@ -51,7 +52,7 @@ class TransformTree:
 
     def connects(self, parent: str, child: str) -> bool:
         """Tell whether both frames belong to one tree."""
-        return bool(set(self._upwards(parent)) & set(self._upwards(child)))
+        return connects(self._parents, parent, child)
 
     def at(self, parent: str, child: str, stamp_ns: int, longest_gap_ns: int) -> Pose:
         """Return the pose of one frame in another at a time.
@@ -60,15 +61,16 @@ class TransformTree:
             HyperPoseError: the tree does not connect them.
             NoPoseError: a transform between them is not known at that time.
         """
-        to_parent, to_child = self._upwards(parent), self._upwards(child)
-        common = next((frame for frame in to_child if frame in to_parent), None)
-        if common is None:
+
+        def placement(frame: str) -> Pose:
+            return self._static.get(frame) or self._moving[frame].at(stamp_ns, longest_gap_ns)
+
+        pose = pose_in(self._parents, parent, child, placement)
+        if pose is None:
             raise HyperPoseError(
                 f"{self._bag}: TF does not connect {parent!r} and {child!r}; its frames: {self.listing()}"
             )
-        below_child = self._chain(to_child[: to_child.index(common)], stamp_ns, longest_gap_ns)
-        below_parent = self._chain(to_parent[: to_parent.index(common)], stamp_ns, longest_gap_ns)
-        return below_parent.inverse() @ below_child
+        return pose
 
     def _transforms(self, bag: Bag, topic: str, faults: Findings) -> Iterator[tuple[str, int, Pose]]:
         if topic not in bag.topics:
@@ -85,17 +87,3 @@ class TransformTree:
                 parent = self._parents.setdefault(child, frame_name(transform.header.frame_id))
                 if pose is not None and parent == frame_name(transform.header.frame_id):
                     yield child, stamp_ns, pose
-
-    def _upwards(self, frame: str) -> list[str]:
-        chain = [frame]
-        while (parent := self._parents.get(chain[-1])) is not None and parent not in chain:
-            chain.append(parent)
-        return chain
-
-    def _chain(self, frames: list[str], stamp_ns: int, longest_gap_ns: int) -> Pose:
-        """Return the pose of the first frame in the parent of the last."""
-        pose = Pose.identity()
-        for frame in frames:
-            static = self._static.get(frame)
-            pose = (static or self._moving[frame].at(stamp_ns, longest_gap_ns)) @ pose
-        return pose

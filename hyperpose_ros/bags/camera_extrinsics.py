@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from hyperpose_core.errors import HyperPoseError
+from hyperpose_core.frame_chains import frame_name, pose_in
 from hyperpose_core.geometry import Pose
 from hyperpose_ros.bags.reader import IMAGE_TYPES, BagReader
 from hyperpose_ros.bags.tool import run_tool
@@ -50,18 +51,24 @@ def read_extrinsics(bag: BagReader, base_frame: str, camera_frame: str | None = 
         HyperPoseError: the bag has no static transforms, no image, or no chain of transforms between the two.
     """
     camera_frame = camera_frame or _frame_of_images(bag)
-    placements: dict[str, tuple[str, Pose]] = {}
+    parents: dict[str, str] = {}
+    placements: dict[str, Pose] = {}
     bag.require(_TF_STATIC)
     for _, _, message in bag.messages([_TF_STATIC]):
         for transform in message.transforms:
+            child = frame_name(transform.child_frame_id)
             try:
-                pose = transform_from_message(transform)
+                placements[child] = transform_from_message(transform)
             except ValueError as error:
-                raise HyperPoseError(
-                    f"{bag.path}: {_TF_STATIC}: {transform.child_frame_id}: {error}"
-                ) from error
-            placements[transform.child_frame_id] = (transform.header.frame_id, pose)
-    return _climb(bag.path, placements, camera_frame, base_frame)
+                raise HyperPoseError(f"{bag.path}: {_TF_STATIC}: {child}: {error}") from error
+            parents[child] = frame_name(transform.header.frame_id)
+    pose = pose_in(parents, base_frame, camera_frame, placements.__getitem__)
+    if pose is None:
+        pairs = ", ".join(f"{parent} -> {child}" for child, parent in parents.items())
+        raise HyperPoseError(
+            f"{bag.path}: {_TF_STATIC} does not lead from {base_frame} to {camera_frame}: {pairs}"
+        )
+    return pose
 
 
 def _frame_of_images(bag: BagReader) -> str:
@@ -69,22 +76,6 @@ def _frame_of_images(bag: BagReader) -> str:
     for _, _, image in bag.messages(topics) if topics else ():
         return str(image.header.frame_id)
     raise HyperPoseError(f"{bag.path}: holds no image, which would name its camera; give --camera-frame")
-
-
-def _climb(path: Path, placements: dict[str, tuple[str, Pose]], camera_frame: str, base_frame: str) -> Pose:
-    pose, frame = Pose.identity(), camera_frame
-    # A chain longer than the number of transforms goes in a circle.
-    for _ in placements:
-        if frame == base_frame or frame not in placements:
-            break
-        frame, placement = placements[frame]
-        pose = placement @ pose
-    if frame != base_frame:
-        pairs = ", ".join(f"{parent} -> {child}" for child, (parent, _) in placements.items())
-        raise HyperPoseError(
-            f"{path}: {_TF_STATIC} does not lead from {base_frame} to {camera_frame}: {pairs}"
-        )
-    return pose
 
 
 def _print_extrinsics(arguments: argparse.Namespace) -> int:

@@ -1,0 +1,125 @@
+"""`hyperpose align`: fits where the trained world lies in a robot's map."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+import numpy as np
+
+from hyperpose_core.alignment import Alignment, align_poses, upward
+from hyperpose_core.errors import HyperPoseError
+from hyperpose_core.evaluation.tum import read_tum_file
+from hyperpose_core.geometry import Pose
+
+_NANOSECONDS = 1_000_000_000
+_FLAT_COSINE = 0.7  # beyond 45 degrees off the map's z axis, cameras are hardly upright
+_SAME_FRAME_DEG = 30.0
+
+
+def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Add the verb's parser."""
+    parser = subparsers.add_parser(
+        "align",
+        help="fit where the trained world lies in a robot's map",
+        description="Fit the localizer's parameter world_to_map, the trained world's pose in map_frame, to "
+        "poses of the camera that are known in both. Both files are in the TUM format (timestamp x y z qx qy "
+        "qz qw), as `hyperpose evaluate`, the evaluator and evo write them. Poses are matched by stamp; a "
+        "rigid transform is fitted to their positions; outliers, up to half of them, are left out (least "
+        "median of squares). Where positions lie on a line or are fewer than three, the orientations give "
+        "the rotation.",
+    )
+    parser.add_argument(
+        "--estimated", type=Path, required=True, help="TUM file: the camera's poses in the trained world"
+    )
+    parser.add_argument(
+        "--reference", type=Path, required=True, help="TUM file: the camera's poses in the robot's map"
+    )
+    parser.add_argument(
+        "--max-difference",
+        type=float,
+        default=0.02,
+        help="seconds by which the stamps of two matching poses may differ (default: %(default)s)",
+    )
+    parser.add_argument("--output", type=Path, help="write a parameter file for the localizer")
+    parser.set_defaults(run=run)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Align as the arguments say.
+
+    Raises:
+        HyperPoseError: a file or an argument is wrong, or the poses fix no transform.
+    """
+    if not arguments.max_difference >= 0:
+        raise HyperPoseError(f"--max-difference is {arguments.max_difference}; it must not be negative")
+    estimated, reference, available = _matches(
+        arguments.estimated, arguments.reference, round(arguments.max_difference * _NANOSECONDS)
+    )
+    alignment = align_poses(estimated, reference)
+    print(f"{len(estimated)} of {available} estimated poses have a reference pose")
+    _print_fit(alignment, reference)
+    line = f"world_to_map: [{', '.join(_numbers(alignment.transform))}]"
+    print(line)
+    if arguments.output is not None:
+        _write(arguments.output, line)
+    return 0
+
+
+def _matches(estimated: Path, reference: Path, tolerance_ns: int) -> tuple[list[Pose], list[Pose], int]:
+    """Return the poses that have one of nearly the same stamp in the other file, and how many there were."""
+    stamps_ns, poses = read_tum_file(estimated)
+    reference_ns, reference_poses = read_tum_file(reference)
+    order = np.argsort(reference_ns, kind="stable")
+    ordered = reference_ns[order]
+    after = np.clip(np.searchsorted(ordered, stamps_ns), 0, len(ordered) - 1)
+    before = np.maximum(after - 1, 0)
+    nearest = np.where(
+        np.abs(ordered[before] - stamps_ns) < np.abs(ordered[after] - stamps_ns), before, after
+    )
+    gaps_ns = np.abs(ordered[nearest] - stamps_ns)
+    rows = np.flatnonzero(gaps_ns <= tolerance_ns)
+    if not len(rows):
+        raise HyperPoseError(
+            f"{estimated} and {reference}: no two stamps are within {tolerance_ns / _NANOSECONDS:g} s "
+            f"(--max-difference); the nearest are {gaps_ns.min() / _NANOSECONDS:g} s apart"
+        )
+    matched = [reference_poses[order[nearest[row]]] for row in rows]
+    return [poses[row] for row in rows], matched, len(poses)
+
+
+def _print_fit(alignment: Alignment, reference: list[Pose]) -> None:
+    used = alignment.used
+    positions, rotations = alignment.position_residuals[used], alignment.rotation_residuals_deg[used]
+    print(f"{used.sum()} of them used, {(~used).sum()} left out as outliers")
+    print(f"the rotation is fitted to the {alignment.rotation_from}")
+    print(f"residuals, median: {np.median(positions):.3f} m, {np.median(rotations):.2f} degrees")
+    if np.median(rotations) > _SAME_FRAME_DEG:
+        print(
+            "note: the orientations do not fit: the reference may be the pose of another frame, such as "
+            "base_link; it must be that of the camera's optical frame (x right, y down, z forward)"
+        )
+    up = upward(reference)
+    if up[2] < _FLAT_COSINE:
+        direction = ", ".join(f"{value:.2f}" for value in up)
+        print(f"note: up in the images is ({direction}) in the reference; REP-103 has z up in a map")
+
+
+def _numbers(pose: Pose) -> list[str]:
+    w, x, y, z = pose.orientation
+    # Rounding a unit quaternion to nine decimals leaves a unit quaternion, as far as anybody checks.
+    return [f"{float(number):.9f}" for number in (*pose.position, x, y, z, w)]
+
+
+def _write(path: Path, line: str) -> None:
+    text = (
+        "/**:\n"
+        "  ros__parameters:\n"
+        "    # x, y, z, qx, qy, qz, qw of the trained world in map_frame, metres\n"
+        f"    {line}\n"
+    )
+    try:
+        path.write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise HyperPoseError(f"{path}: cannot write: {error.strerror}") from error
+    print(f"written to {path}: localizer --ros-args --params-file {path} ...")
