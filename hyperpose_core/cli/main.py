@@ -9,8 +9,10 @@ from collections.abc import Sequence
 from hyperpose_core import __version__
 from hyperpose_core.cli import (
     ablate,
+    align,
     baseline,
     dataset,
+    ecl,
     evaluate,
     import_released,
     info,
@@ -24,7 +26,20 @@ from hyperpose_core.errors import HyperPoseError
 USER_MISTAKE = 2
 INTERRUPTED = 130
 
-_VERBS = (train, evaluate, predict, info, import_released, simulate, dataset, ablate, baseline, reproduce)
+_VERBS = (
+    train,
+    evaluate,
+    predict,
+    info,
+    import_released,
+    simulate,
+    dataset,
+    ecl,
+    align,
+    ablate,
+    baseline,
+    reproduce,
+)
 
 
 def build_parser() -> argparse.ArgumentParser:

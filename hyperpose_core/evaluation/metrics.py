@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hyperpose_core.evaluation.comparison import Comparison
+from hyperpose_core.evaluation.condition_drop import ConditionDrop, condition_drops, pair_frames
 from hyperpose_core.evaluation.consistency import ConsistencyScores, score_consistency
 from hyperpose_core.evaluation.viewpoint import headings_deg
 from hyperpose_core.geometry import orientation_errors_deg, position_errors
@@ -101,6 +102,7 @@ class Scores:
         overall: all frames.
         scenes: a summary a scene, by name; a single one where there is a single scene.
         conditions: a summary a condition, in order of appearance.
+        drops: each condition against the original images, where frames are there in both.
         headings: errors by heading of the camera about the vertical; empty sectors are left out.
         consistency: how well the covariances describe the errors, None without covariances.
     """
@@ -108,6 +110,7 @@ class Scores:
     overall: Summary
     scenes: tuple[Summary, ...]
     conditions: tuple[Summary, ...]
+    drops: tuple[ConditionDrop, ...]
     headings: tuple[HeadingBin, ...]
     consistency: ConsistencyScores | None
 
@@ -121,6 +124,7 @@ def score(comparison: Comparison) -> Scores:
         conditions=_summaries(
             comparison, errors, comparison.conditions, list(dict.fromkeys(comparison.conditions))
         ),
+        drops=_drops(comparison, errors),
         headings=_by_heading(comparison, errors),
         consistency=score_consistency(comparison),
     )
@@ -160,6 +164,16 @@ def recalls(errors: FrameErrors, thresholds: Sequence[tuple[float, float]]) -> t
         )
         for metres, degrees in thresholds
     )
+
+
+def _drops(comparison: Comparison, errors: FrameErrors) -> tuple[ConditionDrop, ...]:
+    pairs = pair_frames(
+        comparison.conditions,
+        comparison.scenes,
+        comparison.true_positions,
+        comparison.true_orientations,
+    )
+    return condition_drops(pairs, errors.position_m, errors.orientation_deg)
 
 
 def _summaries(

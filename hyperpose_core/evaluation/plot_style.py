@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
+
+from hyperpose_core.evaluation.statistics import Interval
 
 INK = "#1f2933"
 MUTED = "#7b8794"
@@ -56,6 +60,14 @@ def finite_limit(values: NDArray[np.float64], fraction: float) -> float:
     finite = values[np.isfinite(values)]
     limit = float(np.quantile(finite, fraction)) if len(finite) else 0.0
     return limit if limit > 0.0 else 1.0
+
+
+def error_bars(intervals: Sequence[Interval]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return estimates [N] and the lengths of their bars, down and up [2, N], for matplotlib."""
+    centres = np.array([interval.estimate for interval in intervals])
+    ends = np.array([[interval.low, interval.high] for interval in intervals]).T
+    lengths = np.abs(ends - centres)
+    return centres, np.where(np.isfinite(lengths), lengths, 0.0)
 
 
 def group_labels(scenes: tuple[str, ...], conditions: tuple[str, ...]) -> tuple[str, ...]:

@@ -15,7 +15,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hyperpose_core.datasets.records import PosedImageSet
+from hyperpose_core.ecl.settings import describe_variants
 from hyperpose_core.errors import HyperPoseError
+from hyperpose_core.evaluation.condition_drop import ConditionDrop, condition_drops, pair_frames
 from hyperpose_core.evaluation.metrics import FrameErrors
 from hyperpose_core.evaluation.statistics import (
     DEFAULT_BOOTSTRAP,
@@ -63,6 +65,10 @@ class Ablation:
         training: name of the data trained on.
         test: name of the data scored on.
         groups: see `frame_groups`.
+        drops_without: each condition against the original images, without hypernetwork; empty where the test
+            images have no conditions that share frames.
+        drops_with: likewise with hypernetwork.
+        conditions_made_by: what made the conditions' images, where `hyperpose ecl generate` did.
     """
 
     with_hypernetwork: str
@@ -71,6 +77,9 @@ class Ablation:
     training: str
     test: str
     groups: tuple[Group, ...]
+    drops_without: tuple[ConditionDrop, ...] = ()
+    drops_with: tuple[ConditionDrop, ...] = ()
+    conditions_made_by: str = ""
 
 
 def pair_of(recipe: Recipe, pair: str | None = None) -> tuple[str, str]:
@@ -156,7 +165,17 @@ def run_ablation(
         _compare(label, rows, errors[names[1]], errors[names[0]], bootstrap)
         for label, rows in frame_groups(test)
     ]
-    return Ablation(names[0], names[1], tuple(seeds), training.name, test.name, tuple(groups))
+    return Ablation(
+        with_hypernetwork=names[0],
+        without=names[1],
+        seeds=tuple(seeds),
+        training=training.name,
+        test=test.name,
+        groups=tuple(groups),
+        drops_without=_drops(test, errors[names[1]], bootstrap),
+        drops_with=_drops(test, errors[names[0]], bootstrap),
+        conditions_made_by=describe_variants(test.images),
+    )
 
 
 def frame_groups(test: PosedImageSet) -> list[tuple[str, NDArray[np.intp]]]:
@@ -175,6 +194,21 @@ def frame_groups(test: PosedImageSet) -> list[tuple[str, NDArray[np.intp]]]:
     )
     groups = [(name, np.flatnonzero(names == name)) for name in dict.fromkeys(names.tolist()) if name]
     return groups if several_conditions else [*groups, ("all", np.arange(len(test.images)))]
+
+
+def _drops(
+    test: PosedImageSet, runs: Sequence[FrameErrors], bootstrap: Bootstrap
+) -> tuple[ConditionDrop, ...]:
+    pairs = pair_frames(
+        [image.condition for image in test.images],
+        [image.scene for image in test.images],
+        test.positions(),
+        test.orientations(),
+    )
+    position, orientation = (
+        np.array([getattr(errors, name) for errors in runs]) for name in ("position_m", "orientation_deg")
+    )
+    return condition_drops(pairs, position, orientation, bootstrap)
 
 
 def _compare(

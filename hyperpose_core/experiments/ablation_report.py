@@ -14,10 +14,11 @@ from matplotlib.figure import Figure
 
 from hyperpose_core.errors import HyperPoseError
 from hyperpose_core.evaluation import tables
-from hyperpose_core.evaluation.plot_style import GROUPS, INK, MUTED, new_figure, style_axes
+from hyperpose_core.evaluation.plot_style import GROUPS, INK, MUTED, error_bars, new_figure, style_axes
 from hyperpose_core.evaluation.statistics import Interval, PairedComparison
+from hyperpose_core.evaluation.tables import interval_text
 from hyperpose_core.experiments.ablation import Ablation, Group
-from hyperpose_core.experiments.documents import error_bars, interval_text, plain_data
+from hyperpose_core.experiments.documents import plain_data
 from hyperpose_core.experiments.text_tables import markdown_table
 
 RESULTS_FILE = "results.json"
@@ -52,7 +53,7 @@ def write_ablation(directory: Path, ablation: Ablation) -> Path:
 
 def format_ablation(ablation: Ablation) -> str:
     """Return the table of medians and differences, the table of seeds, and what they say."""
-    blocks = [_medians_table(ablation), _seeds_table(ablation), *_sentences(ablation)]
+    blocks = [_medians_table(ablation), _seeds_table(ablation), *_drops(ablation), *_sentences(ablation)]
     return "\n\n".join(blocks)
 
 
@@ -102,6 +103,8 @@ def _markdown(ablation: Ablation) -> str:
         f"{', '.join(map(str, ablation.seeds))}. Medians of the errors, averaged over the seeds; in brackets "
         f"{_confidence(ablation)} intervals, from draws of blocks of frames and the spread of the seeds."
     )
+    if ablation.conditions_made_by:
+        data += f" Conditions of the test images: {ablation.conditions_made_by}."
     return "\n\n".join([title, data, format_ablation(ablation), f"![]({PLOT_FILE})"]) + "\n"
 
 
@@ -132,6 +135,26 @@ def _seeds_table(ablation: Ablation) -> str:
             figures = [*map(tables.metres, metres), *map(tables.degrees, degrees)]
             rows.append([group.label, str(seed), *figures])
     return markdown_table(rows)
+
+
+def _drops(ablation: Ablation) -> list[str]:
+    """Return the table of what each condition costs each network, where there are conditions."""
+    if not ablation.drops_with:
+        return []
+    rows = [["against original", "network", "more m", "ratio", "more deg", "ratio"]]
+    for pair in zip(ablation.drops_without, ablation.drops_with, strict=True):
+        for name, drop in zip(("without", "with"), pair, strict=True):
+            rows.append(
+                [
+                    f"{drop.condition} ({drop.frames})",
+                    name,
+                    interval_text(drop.position_m.difference, tables.metres, sign=True),
+                    tables.number(drop.position_ratio, 2),
+                    interval_text(drop.orientation_deg.difference, tables.degrees, sign=True),
+                    tables.number(drop.orientation_ratio, 2),
+                ]
+            )
+    return [markdown_table(rows)]
 
 
 def _sentences(ablation: Ablation) -> list[str]:

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from hyperpose_core.datasets.records import PosedImageSet
+from hyperpose_core.ecl.settings import describe_variants
 from hyperpose_core.errors import HyperPoseError
 from hyperpose_core.evaluation.metrics import FrameErrors
 from hyperpose_core.evaluation.published import published_results, published_scene
@@ -67,6 +68,7 @@ class Reproduction:
             experiment.
         cells: the figures.
         skipped: what is missing from the table.
+        conditions_made_by: what made the conditions' images, where `hyperpose ecl generate` did.
     """
 
     table: PaperTable
@@ -74,6 +76,7 @@ class Reproduction:
     changes: Mapping[str, Any]
     cells: tuple[Cell, ...]
     skipped: tuple[Skipped, ...]
+    conditions_made_by: str = ""
 
 
 @dataclass(frozen=True, eq=False)
@@ -148,7 +151,14 @@ def reproduce_table(
             skipped.append(Skipped(job.method.name, job.unit.name, f"failed: {error}"))
             continue
         cells += _cells(table, job, runs)
-    return Reproduction(table, len(seeds), dict(changes or {}), tuple(cells), tuple(skipped))
+    return Reproduction(
+        table=table,
+        seeds=len(seeds),
+        changes=dict(changes or {}),
+        cells=tuple(cells),
+        skipped=tuple(skipped),
+        conditions_made_by=describe_variants(image for job in jobs for image in job.test.images),
+    )
 
 
 def _run_of(job: Job, seed: int, output: Path) -> Run:

@@ -13,8 +13,9 @@ from matplotlib.figure import Figure
 
 from hyperpose_core.errors import HyperPoseError
 from hyperpose_core.evaluation import tables
-from hyperpose_core.evaluation.plot_style import ERROR_NAMES, GROUPS, new_figure, style_axes
-from hyperpose_core.experiments.documents import error_bars, interval_text, plain_data
+from hyperpose_core.evaluation.plot_style import ERROR_NAMES, GROUPS, error_bars, new_figure, style_axes
+from hyperpose_core.evaluation.tables import interval_text
+from hyperpose_core.experiments.documents import plain_data
 from hyperpose_core.experiments.reproduction import Cell, Reproduction, Skipped
 from hyperpose_core.experiments.text_tables import markdown_table
 
@@ -38,6 +39,7 @@ def write_reproduction(directory: Path, reproduction: Reproduction) -> Path:
         "seeds": reproduction.seeds,
         "recipe_changes": dict(reproduction.changes),
         "cells": [asdict(cell) for cell in reproduction.cells],
+        "conditions_made_by": reproduction.conditions_made_by,
         "skipped": [asdict(item) for item in reproduction.skipped],
     }
     try:
@@ -179,6 +181,8 @@ def _notes(reproduction: Reproduction) -> list[str]:
             "In brackets: 95 % intervals, from draws of blocks of frames"
             + (" and the spread of the seeds." if reproduction.seeds > 1 else "; one seed.")
         )
+    if reproduction.conditions_made_by:
+        notes.append(f"Conditions of the test images: {reproduction.conditions_made_by}.")
     if reproduction.table.number is None:
         notes.append("The paper's figures for this experiment are not among the published ones shipped here.")
     return [*notes, reproduction.table.note] if reproduction.table.note else notes
