@@ -12,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
+import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
@@ -20,6 +21,7 @@ from hyperpose_core.datasets.records import CameraModel, World
 from hyperpose_core.errors import HyperPoseError
 from hyperpose_core.geometry import Array
 from hyperpose_core.images import Preprocessing
+from hyperpose_core.region import TrainedRegion
 from hyperpose_core.uncertainty import Uncertainty
 
 FORMAT_VERSION = 1
@@ -27,6 +29,8 @@ ORIENTATION_CONVENTIONS = ("camera_to_world", "world_to_camera")
 
 _VERSION_KEY = "hyperpose_format_version"
 _DOCUMENT_KEY = "hyperpose"
+# Tensors that are not the network's. No module can have a name with a slash.
+_UNCERTAINTY_PREFIX = "uncertainty/"
 
 
 @dataclass(frozen=True, eq=False)
@@ -80,8 +84,9 @@ class Checkpoint:
         normalisation: statistics taken out of the positions.
         orientation_convention: what the network's quaternion rotates; the estimator always gives
             camera-to-world.
-        uncertainty: covariance from held-out residuals.
+        uncertainty: covariances from held-out residuals.
         camera: the training images' camera where it is known.
+        region: where the training images were taken; None where that is not known.
         training: how it was trained (recipe, data, epochs, seed, version), for people.
         validation: what it scored on held-out blocks, for people.
     """
@@ -96,6 +101,7 @@ class Checkpoint:
     orientation_convention: str = "camera_to_world"
     uncertainty: Uncertainty = field(default_factory=Uncertainty.unknown)
     camera: CameraModel | None = None
+    region: TrainedRegion | None = None
     training: Mapping[str, object] = field(default_factory=dict)
     validation: Mapping[str, object] = field(default_factory=dict)
 
@@ -120,10 +126,13 @@ def save_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
         "orientation_convention": checkpoint.orientation_convention,
         "uncertainty": checkpoint.uncertainty.to_dict(),
         "camera": None if checkpoint.camera is None else vars(checkpoint.camera),
+        "region": None if checkpoint.region is None else checkpoint.region.to_dict(),
         "training": dict(checkpoint.training),
         "validation": dict(checkpoint.validation),
     }
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in checkpoint.state.items()}
+    for name, values in checkpoint.uncertainty.arrays().items():
+        tensors[_UNCERTAINTY_PREFIX + name] = torch.from_numpy(np.ascontiguousarray(values))
     metadata = {_VERSION_KEY: str(FORMAT_VERSION), _DOCUMENT_KEY: json.dumps(document)}
     partial = path.with_name(path.name + ".partial")
     try:
@@ -148,11 +157,11 @@ def load_checkpoint(path: Path) -> Checkpoint:
     try:
         with safe_open(path, framework="pt", device="cpu") as file:
             document = _read_document(path, file.metadata() or {})
-            state = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a dict)
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a dict)
     except (SafetensorError, OSError) as error:
         raise HyperPoseError(f"{path}: truncated, or not a .safetensors checkpoint ({error})") from error
     try:
-        return _from_document(document, state)
+        return _from_document(document, tensors)
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         reason = f"{error.args[0]!r} is missing" if isinstance(error, KeyError) else str(error)
         raise HyperPoseError(f"{path}: the checkpoint's description is damaged: {reason}") from error
@@ -178,8 +187,13 @@ def _read_document(path: Path, metadata: Mapping[str, str]) -> Mapping[str, obje
     return document
 
 
-def _from_document(document: Mapping[str, object], state: Mapping[str, Tensor]) -> Checkpoint:
+def _from_document(document: Mapping[str, object], tensors: Mapping[str, Tensor]) -> Checkpoint:
     data: dict = dict(document)
+    arrays = {
+        name.removeprefix(_UNCERTAINTY_PREFIX): tensor.numpy()
+        for name, tensor in tensors.items()
+        if name.startswith(_UNCERTAINTY_PREFIX)
+    }
     convention = data["orientation_convention"]
     if convention not in ORIENTATION_CONVENTIONS:
         raise ValueError(f"orientation_convention is {convention!r}, not one of {ORIENTATION_CONVENTIONS}")
@@ -190,17 +204,19 @@ def _from_document(document: Mapping[str, object], state: Mapping[str, Tensor]) 
     camera = data["camera"]
     if camera is not None:
         camera = CameraModel(**{**camera, "distortion": tuple(camera["distortion"])})
+    region = data.get("region")  # older files lack it
     return Checkpoint(
         architecture=str(data["architecture"]),
         options=dict(data["options"]),
-        state=state,
+        state={name: tensor for name, tensor in tensors.items() if not name.startswith(_UNCERTAINTY_PREFIX)},
         preprocessing=Preprocessing.from_dict(data["preprocessing"]),
         scenes=tuple(str(scene) for scene in data["scenes"]),
         world=World.from_dict(data["world"]),
         normalisation=normalisation,
         orientation_convention=convention,
-        uncertainty=Uncertainty.from_dict(data["uncertainty"]),
+        uncertainty=Uncertainty.from_dict(data["uncertainty"], arrays),
         camera=camera,
+        region=None if region is None else TrainedRegion.from_dict(region),
         training=dict(data["training"]),
         validation=dict(data["validation"]),
     )

@@ -12,9 +12,11 @@ from torch import Tensor, nn
 
 from hyperpose_core.checkpoint import Checkpoint, load_checkpoint
 from hyperpose_core.errors import HyperPoseError
+from hyperpose_core.familiarity import Answers
 from hyperpose_core.geometry import Array, Pose
 from hyperpose_core.images import RgbImage
 from hyperpose_core.models.registry import build_model
+from hyperpose_core.virtual_turns import TurnedViews
 
 
 @dataclass(frozen=True, eq=False)
@@ -26,12 +28,14 @@ class PoseEstimate:
         covariance: float64 [6, 6], order x, y, z, rot x, rot y, rot z, metres and radians, world frame.
         scene: the scene that the network chose; None for a single-scene network.
         scene_probability: the probability it gave that scene.
+        scene_index: the chosen scene's place in the checkpoint's list; 0 for a single-scene network.
     """
 
     pose: Pose | None
     covariance: Array
     scene: str | None = None
     scene_probability: float | None = None
+    scene_index: int = 0
 
 
 def select_device(name: str) -> torch.device:
@@ -63,26 +67,34 @@ class PoseEstimator:
         device: where it runs.
     """
 
-    def __init__(self, checkpoint: Checkpoint, device: str = "auto") -> None:
+    def __init__(self, checkpoint: Checkpoint, device: str = "auto", turn_deg: float = 0.0) -> None:
         """Build the network of a checkpoint on a device.
 
+        Args:
+            checkpoint: what to build.
+            device: "auto", "cpu", "cuda" or "cuda:N".
+            turn_deg: average the answers to seven virtually turned views of each image, turned by so many
+                degrees, which takes seven times as long; 0 asks about the image alone.
+
         Raises:
-            HyperPoseError: the device is unknown, or the tensors don't fit the architecture.
+            HyperPoseError: the device is unknown, the tensors don't fit the architecture, or the turn is
+                impossible.
         """
         self.checkpoint = checkpoint
         self.device = select_device(device)
         network = build_network(checkpoint).eval().requires_grad_(False)
         self._network = network.to(self.device).to(memory_format=torch.channels_last)
+        self._views = TurnedViews(turn_deg, checkpoint.camera, checkpoint.preprocessing) if turn_deg else None
 
     @classmethod
-    def load(cls, path: Path | str, device: str = "auto") -> PoseEstimator:
-        """Build from a checkpoint file.
+    def load(cls, path: Path | str, device: str = "auto", turn_deg: float = 0.0) -> PoseEstimator:
+        """Build from a checkpoint file; the other arguments are the constructor's.
 
         Raises:
             HyperPoseError: the file or the device is wrong; the message names it.
         """
         try:
-            return cls(load_checkpoint(Path(path)), device)
+            return cls(load_checkpoint(Path(path)), device, turn_deg)
         except HyperPoseError as error:
             message = str(error)
             raise HyperPoseError(message if str(path) in message else f"{path}: {message}") from error
@@ -96,36 +108,64 @@ class PoseEstimator:
         return self.checkpoint.preprocessing(image)
 
     def infer(self, inputs: Tensor) -> list[PoseEstimate]:
-        """Run the network once on preprocessed inputs [N, 3, h, w] and read its outputs as poses."""
+        """Run the network on preprocessed inputs [N, 3, h, w] and read its outputs as poses."""
+        answers, probabilities = self.ask(inputs)
+        covariances = self.checkpoint.uncertainty.covariances(answers)
+        return [
+            self._estimate(
+                answers.positions[index],
+                answers.orientations[index],
+                covariances[index],
+                None if probabilities is None else probabilities[index],
+            )
+            for index in range(len(covariances))
+        ]
+
+    def ask(self, inputs: Tensor) -> tuple[Answers, Array | None]:
+        """Run the network on preprocessed inputs [N, 3, h, w].
+
+        Returns:
+            its answers, in which values that are not finite are possible, and the probabilities of the scenes
+            [N, S]; None for a single-scene network.
+        """
+        if self._views is not None:
+            inputs = self._views.views(inputs)
         with torch.inference_mode():
             output = self._network(inputs.to(self.device, memory_format=torch.channels_last))
             positions = output.position.double().cpu().numpy()
             orientations = output.orientation.double().cpu().numpy()
             log_probabilities = output.scene_log_probabilities
             scenes = None if log_probabilities is None else log_probabilities.double().exp().cpu().numpy()
+            features = (inputs[:, :0, 0, 0] if output.features is None else output.features).cpu().numpy()
         chosen = np.zeros(len(positions), dtype=np.int64) if scenes is None else scenes.argmax(axis=1)
         positions = self.checkpoint.normalisation.denormalize(positions, chosen)
         if self.checkpoint.orientation_convention == "world_to_camera":
             orientations = orientations * np.array([1.0, -1.0, -1.0, -1.0])
-        return [
-            self._estimate(positions[index], orientations[index], None if scenes is None else scenes[index])
-            for index in range(len(positions))
-        ]
+        if self._views is not None:
+            positions, orientations = self._views.average(positions, orientations)
+            scenes = None if scenes is None else self._views.of_images(scenes)
+            chosen, features = self._views.of_images(chosen), self._views.of_images(features)
+        with np.errstate(invalid="ignore", divide="ignore"):
+            orientations = orientations / np.linalg.norm(orientations, axis=1, keepdims=True)
+        return Answers(features, positions, orientations, chosen), scenes
 
     def warm_up(self, height: int, width: int) -> None:
         """Run once on a black image of the given size, so that the first real one is not slower."""
         self.estimate([np.zeros((height, width, 3), dtype=np.uint8)])
 
-    def _estimate(self, position: Array, orientation: Array, probabilities: Array | None) -> PoseEstimate:
+    def _estimate(
+        self, position: Array, orientation: Array, covariance: Array, probabilities: Array | None
+    ) -> PoseEstimate:
         try:
             pose = Pose(position, orientation)
         except ValueError:
             pose = None
-        covariance = self.checkpoint.uncertainty.covariance
         if probabilities is None:
             return PoseEstimate(pose, covariance)
         chosen = int(np.argmax(probabilities))
-        return PoseEstimate(pose, covariance, self.checkpoint.scenes[chosen], float(probabilities[chosen]))
+        return PoseEstimate(
+            pose, covariance, self.checkpoint.scenes[chosen], float(probabilities[chosen]), chosen
+        )
 
 
 def build_network(checkpoint: Checkpoint) -> nn.Module:

@@ -1,12 +1,22 @@
-"""How far a pose may be off: covariances from residuals on frames that were held out of training."""
+"""How far a pose may be off: the covariance of each estimate, measured on frames held out of training.
+
+Position and rotation have a covariance each. It grows with the squares of two distances (`familiarity.py`):
+
+    covariance = base (1 + feature_growth f^2 + pose_growth p^2)
+
+where f is the distance of the image's features from the nearest training image's and p that of the estimated
+position (metres) or orientation (radians) from the nearest training pose. `calibration.py` fits it.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 
+from hyperpose_core.familiarity import Answers, TrainingMemory
 from hyperpose_core.geometry import Array, quaternion_to_rotation_vector, relative_quaternion
 
 _POSITION_FLOOR_M = 1e-3
@@ -18,17 +28,91 @@ _UNKNOWN_ROTATION_STD_RAD = np.pi
 
 
 @dataclass(frozen=True, eq=False)
+class GrowingCovariance:
+    """Covariance of one part of the pose, position or rotation, that grows with the distance from training.
+
+    Attributes:
+        base: float64 [3, 3], metres or radians, world frame: the covariance at no distance.
+        feature_growth: per squared distance of the features.
+        pose_growth: per squared metre or radian from the nearest training pose.
+        farthest: the largest feature distance on which errors were measured. Beyond, the distance counts
+            with its cube instead of itself, f (f / farthest)^2: an image unlike all that was measured must
+            not be trusted on the strength of it.
+    """
+
+    base: Array
+    feature_growth: float
+    pose_growth: float
+    farthest: float
+
+    def __post_init__(self) -> None:
+        """Check the values.
+
+        Raises:
+            ValueError: the base is not positive definite or a growth is negative.
+        """
+        if self.base.shape != (3, 3) or not np.isfinite(self.base).all():
+            raise ValueError("a base covariance is not a finite 3x3 matrix")
+        if np.linalg.eigvalsh(self.base)[0] <= 0.0:
+            raise ValueError("a base covariance is not positive definite")
+        growths = (self.feature_growth, self.pose_growth, self.farthest)
+        if not np.isfinite(growths).all() or min(growths) < 0.0 or self.farthest == 0.0:
+            raise ValueError("a covariance's growth is not a finite number of 0 or more")
+
+    def at(self, feature_distances: Array, pose_distances: Array) -> Array:
+        """Return the covariances [N, 3, 3] at distances [N]."""
+        beyond = np.maximum(feature_distances / self.farthest, 1.0)
+        growth = (
+            1.0
+            + self.feature_growth * np.square(feature_distances * beyond**2)
+            + self.pose_growth * np.square(pose_distances)
+        )
+        return growth[:, np.newaxis, np.newaxis] * self.base
+
+
+@dataclass(frozen=True, eq=False)
+class PerImageCovariance:
+    """A covariance for each image.
+
+    Attributes:
+        memory: the training images to measure an image against.
+        positions: a covariance for each scene, in the order of the scene indices.
+        rotations: the same for orientations.
+    """
+
+    memory: TrainingMemory
+    positions: tuple[GrowingCovariance, ...]
+    rotations: tuple[GrowingCovariance, ...]
+
+    def covariances(self, answers: Answers) -> Array:
+        """Return block-diagonal covariances [N, 6, 6]; not finite where nothing is known of a scene."""
+        distances = self.memory.distances(answers)
+        covariances = np.zeros((len(answers.scenes), 6, 6))
+        for scene in np.unique(answers.scenes):
+            rows = np.flatnonzero(answers.scenes == scene)
+            feature = distances.feature[rows]
+            covariances[rows, :3, :3] = self.positions[scene].at(feature, distances.position[rows])
+            covariances[rows, 3:, 3:] = self.rotations[scene].at(feature, distances.rotation[rows])
+        largest = np.diagonal(covariances, axis1=1, axis2=2)[:, 3:].max(axis=1)
+        # No orientation is farther off than half a turn.
+        covariances[:, 3:, 3:] *= np.minimum(1.0, np.pi**2 / largest)[:, np.newaxis, np.newaxis]
+        return covariances
+
+
+@dataclass(frozen=True, eq=False)
 class Uncertainty:
-    """A constant pose covariance.
+    """What is known of a network's errors.
 
     Attributes:
         covariance: float64 [6, 6], order x, y, z, rot x, rot y, rot z, metres and radians, in the world
-            frame, the rotation a left perturbation; block-diagonal, never zero.
+            frame, the rotation a left perturbation; block-diagonal, never zero. The same for all images.
         source: where it comes from, for people.
+        per_image: what tells images apart; None where too little was held out to know.
     """
 
     covariance: Array
     source: str
+    per_image: PerImageCovariance | None = None
 
     @classmethod
     def unknown(cls) -> Uncertainty:
@@ -62,16 +146,49 @@ class Uncertainty:
         )
         return cls(covariance, source)
 
+    def covariances(self, answers: Answers) -> Array:
+        """Return a covariance [N, 6, 6] for each answer; always finite and positive definite.
+
+        An answer that holds a value that is not finite, or of a scene that held-out frames said nothing of,
+        gets that of `unknown()`.
+        """
+        covariances = np.repeat(self.covariance[np.newaxis], len(answers.scenes), axis=0)
+        usable = np.all(
+            [
+                np.isfinite(values).all(axis=1)
+                for values in (answers.features, answers.positions, answers.orientations)
+            ],
+            axis=0,
+        )
+        if self.per_image is not None:
+            with np.errstate(invalid="ignore"):  # infinite distances
+                covariances[usable] = self.per_image.covariances(answers.rows(usable))
+        covariances[~(usable & np.isfinite(covariances).all(axis=(1, 2)))] = Uncertainty.unknown().covariance
+        return covariances
+
     def to_dict(self) -> dict[str, object]:
-        """Return plain data that JSON can hold."""
-        return {"covariance": self.covariance.tolist(), "source": self.source}
+        """Return plain data that JSON can hold: all but the training memory, which `arrays` gives."""
+        data: dict[str, object] = {"covariance": self.covariance.tolist(), "source": self.source}
+        if self.per_image is not None:
+            for name in ("positions", "rotations"):
+                parts = getattr(self.per_image, name)
+                data[name] = [{**vars(part), "base": part.base.tolist()} for part in parts]
+        return data
+
+    def arrays(self) -> dict[str, np.ndarray]:
+        """Return the training memory's arrays by name; none without one."""
+        return {} if self.per_image is None else self.per_image.memory.arrays()
 
     @classmethod
-    def from_dict(cls, data: Mapping[str, object]) -> Uncertainty:
-        """Build from what `to_dict` gave.
+    def from_dict(
+        cls, data: Mapping[str, Any], arrays: Mapping[str, np.ndarray] | None = None
+    ) -> Uncertainty:
+        """Build from what `to_dict` and `arrays` gave.
 
         Raises:
-            ValueError: the covariance is not 6x6, not finite or has a variance that is not positive.
+            KeyError: something is missing.
+            ValueError: the covariance is not 6x6, not finite or has a variance that is not positive, or what
+                tells images apart is damaged.
         """
         covariance = np.asarray(data["covariance"], dtype=np.float64)
         if (
@@ -80,7 +197,20 @@ class Uncertainty:
             or (np.diag(covariance) <= 0).any()
         ):
             raise ValueError("the covariance is not a finite 6x6 matrix with positive variances")
-        return cls(covariance, str(data["source"]))
+        constant = cls(covariance, str(data["source"]))
+        if "positions" not in data:  # older files, and where too little was held out
+            return constant
+        positions, rotations = (
+            tuple(
+                GrowingCovariance(**{**part, "base": np.asarray(part["base"], dtype=np.float64)})
+                for part in data[name]
+            )
+            for name in ("positions", "rotations")
+        )
+        memory = TrainingMemory.from_arrays(arrays or {})
+        if len(positions) != len(rotations) or int(memory.scenes.max()) >= len(positions):
+            raise ValueError("the scenes of the covariances and of the training memory differ")
+        return replace(constant, per_image=PerImageCovariance(memory, positions, rotations))
 
 
 def pose_residuals(

@@ -203,6 +203,7 @@ def test_the_reports_pictures_are_the_plots_and_the_samples(full_report):
         "error_over_time.png",
         "error_by_heading.png",
         "error_by_condition.png",
+        "reliability.png",
     }
     assert set(plots.values()) < set(inlined)
     (sample,) = (Image.open(io.BytesIO(content)) for content in inlined if content not in plots.values())

@@ -22,12 +22,13 @@ from hyperpose_core.geometry import Pose, quaternion_to_matrix, rotation_vector_
 from hyperpose_core.images import Preprocessing
 from hyperpose_core.losses import PoseLoss, orientation_loss
 from hyperpose_core.models.output import PoseOutput
-from hyperpose_core.training.augmentation import Augmenter, Intrinsics, random_numbers
+from hyperpose_core.training.augmentation import Augmenter, random_numbers
 from hyperpose_core.training.image_cache import ImageCache
 from hyperpose_core.training.recipe import Augmentation, ValidationRecipe, load_recipe, recipe_folder
 from hyperpose_core.training.samples import Samples, epoch_generator
 from hyperpose_core.training.split import split_blocks
 from hyperpose_core.training.trainer import Trainer
+from hyperpose_core.virtual_turns import Intrinsics
 
 TINY = {
     "model": "hyperpose",

@@ -93,6 +93,7 @@ def describe(checkpoint: Checkpoint, network: PoseModel) -> Iterator[str]:
     yield from _section("training", _flatten(checkpoint.training))
     yield from _section("validation", _flatten(checkpoint.validation))
     yield from _section("uncertainty", _uncertainty(checkpoint))
+    yield from _section("trained region", _region(checkpoint))
 
 
 def _size_table(network: PoseModel) -> Iterator[str]:
@@ -168,6 +169,26 @@ def _uncertainty(checkpoint: Checkpoint) -> Iterator[tuple[str, str]]:
     yield "source", checkpoint.uncertainty.source
     yield "position", f"standard deviation {max(deviation[:3]):.3g} m along the worst axis"
     yield "orientation", f"standard deviation {degrees:.3g} degrees about the worst axis"
+    per_image = checkpoint.uncertainty.per_image
+    if per_image is None:
+        yield "each image", "the same for all"
+    else:
+        yield "each image", f"its own, by its distance from {len(per_image.memory.scenes)} training images"
+
+
+def _region(checkpoint: Checkpoint) -> Iterator[tuple[str, object]]:
+    region = checkpoint.region
+    if region is None:
+        yield "positions", None
+        return
+    for index, positions in enumerate(region.positions):
+        extent = ", ".join(
+            f"{low:.2f} to {high:.2f}" for low, high in zip(positions.min(0), positions.max(0), strict=True)
+        )
+        yield (
+            f"positions in {checkpoint.scenes[index]}" if len(region.positions) > 1 else "positions",
+            f"{len(positions)} kept, {region.spacing[index]:.3g} m apart; x, y, z from {extent} m",
+        )
 
 
 def _flatten(values: Mapping[str, object], prefix: str = "") -> Iterator[tuple[str, object]]:

@@ -35,6 +35,8 @@ class Comparison:
         milliseconds: [N] time the estimator took for the frame, NaN where it was not measured.
         covariances: [N, 6, 6] of the estimates, or None; order x, y, z, rot x, rot y, rot z, in m and rad, in
             the world frame, the rotation being a perturbation on the left.
+        constant_covariance: [6, 6], one for all frames from the same calibration data, to compare with; or
+            None.
         up: (3,) direction of the world's vertical, or None to take it from the true camera poses.
 
     Raises:
@@ -51,6 +53,7 @@ class Comparison:
     conditions: tuple[str, ...] = ()
     milliseconds: NDArray[np.float64] | None = None
     covariances: NDArray[np.float64] | None = None
+    constant_covariance: NDArray[np.float64] | None = None
     up: NDArray[np.float64] | None = None
 
     def __post_init__(self) -> None:
@@ -64,6 +67,7 @@ class Comparison:
         self._coerce("true_orientations", (frames, 4))
         self._coerce("milliseconds", (frames,))
         self._coerce("covariances", (frames, 6, 6))
+        self._coerce("constant_covariance", (6, 6))
         self._coerce("up", (3,))
         self._coerce("stamps_ns", (frames,), np.int64)
         for name in ("scenes", "conditions"):
@@ -84,6 +88,7 @@ class Comparison:
         conditions: Sequence[str] = (),
         milliseconds: Sequence[float] | None = None,
         covariances: Sequence[NDArray[np.float64] | None] | None = None,
+        constant_covariance: NDArray[np.float64] | None = None,
         up: Sequence[float] | None = None,
     ) -> Comparison:
         """Build a comparison from poses; None in `estimated` (and `covariances`) is an unanswered frame.
@@ -110,6 +115,7 @@ class Comparison:
             covariances=None
             if covariances is None
             else np.asarray([unknown if item is None else item for item in covariances], dtype=np.float64),
+            constant_covariance=constant_covariance,
             up=None if up is None else np.asarray(up, dtype=np.float64),
         )
 

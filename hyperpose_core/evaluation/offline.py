@@ -14,7 +14,8 @@ from hyperpose_core.datasets.records import PosedImage, PosedImageSet, World
 from hyperpose_core.errors import HyperPoseError
 from hyperpose_core.estimator import PoseEstimate, PoseEstimator
 from hyperpose_core.evaluation.comparison import Comparison
-from hyperpose_core.evaluation.metrics import frame_errors
+from hyperpose_core.evaluation.condition_drop import pair_frames
+from hyperpose_core.evaluation.metrics import FrameErrors, frame_errors
 from hyperpose_core.evaluation.published import published_scene
 from hyperpose_core.evaluation.report import Picture, PictureRow
 from hyperpose_core.geometry import Array, Pose
@@ -36,6 +37,7 @@ def estimate_dataset(estimator: PoseEstimator, data: PosedImageSet, batch_size: 
             world.
     """
     checkpoint = estimator.checkpoint
+    uncertainty = checkpoint.uncertainty
     shift = shift_between_worlds(data, checkpoint.world)
     estimates, milliseconds = _estimate_all(estimator, data.images, batch_size)
     return compare_with_truth(
@@ -44,6 +46,7 @@ def estimate_dataset(estimator: PoseEstimator, data: PosedImageSet, batch_size: 
         milliseconds,
         shift=shift,
         covariances=[estimate.covariance for estimate in estimates],
+        constant_covariance=None if uncertainty.per_image is None else uncertainty.covariance,
         up=data.world.up or checkpoint.world.up,
     )
 
@@ -55,6 +58,7 @@ def compare_with_truth(
     *,
     shift: Array,
     covariances: Sequence[Array | None] | None = None,
+    constant_covariance: Array | None = None,
     up: Sequence[float] | None = None,
 ) -> Comparison:
     """Set estimated poses beside a dataset's true ones.
@@ -65,6 +69,7 @@ def compare_with_truth(
         milliseconds: what each took, or None.
         shift: what takes positions of the data's world to the estimator's, [3] metres.
         covariances: of the estimates, or None.
+        constant_covariance: one for all, to compare with, or None.
         up: direction of the world's vertical, or None.
     """
     stamps = [image.stamp_ns for image in data.images if image.stamp_ns is not None]
@@ -76,6 +81,7 @@ def compare_with_truth(
         conditions=[image.condition for image in data.images],
         milliseconds=milliseconds,
         covariances=covariances,
+        constant_covariance=constant_covariance,
         up=up,
     )
 
@@ -93,21 +99,47 @@ def shift_between_worlds(data: PosedImageSet, world: World) -> Array:
 
 
 def sample_pictures(records: Sequence[PosedImage], comparison: Comparison) -> list[PictureRow]:
-    """Return the frames with the largest and the smallest errors, both kinds of error weighing the same."""
+    """Return the frames with the largest and the smallest errors, both kinds of error weighing the same.
+
+    Where frames are there in several conditions, one of them in every condition comes first.
+    """
     errors = frame_errors(comparison)
     ranks = [np.argsort(np.argsort(values)) for values in (errors.position_m, errors.orientation_deg)]
-    order = np.argsort(ranks[0] + ranks[1], kind="stable")
+    order = np.argsort(ranks[0] + ranks[1], kind="stable").tolist()
     count = min(_SAMPLE_PICTURES, len(records) // 2)
-    rows = []
-    for title, chosen in (("Worst frames", order[::-1][:count]), ("Best frames", order[:count])):
-        pictures = []
-        for index in chosen.tolist():
-            text = "not answered"
-            if comparison.answered[index]:
-                text = f"{errors.position_m[index]:.3f} m, {errors.orientation_deg[index]:.2f} deg"
-            pictures.append(Picture(f"{frame_name(records[index])}: {text}", records[index].read()))
-        rows.append(PictureRow(title, tuple(pictures)))
-    return rows
+    rows = [("Worst frames", order[::-1][:count]), ("Best frames", order[:count])]
+    conditions = _frame_in_every_condition(comparison, errors)
+    if conditions:
+        rows.insert(0, ("One frame in every condition", conditions))
+    return [
+        PictureRow(title, tuple(_picture(records[index], index, comparison, errors) for index in chosen))
+        for title, chosen in rows
+    ]
+
+
+def _frame_in_every_condition(comparison: Comparison, errors: FrameErrors) -> list[int]:
+    """Return the places of one frame, of middle error in the original, the original's place first."""
+    pairs = pair_frames(
+        comparison.conditions,
+        comparison.scenes,
+        comparison.true_positions,
+        comparison.true_orientations,
+    )
+    variants = [dict(zip(pair.original.tolist(), pair.variant.tolist(), strict=True)) for pair in pairs]
+    shared = set.intersection(*(set(places) for places in variants)) if variants else set()
+    if not shared:
+        return []
+    middle = sorted(shared, key=lambda place: errors.position_m[place])[len(shared) // 2]
+    return [middle, *(places[middle] for places in variants)]
+
+
+def _picture(record: PosedImage, index: int, comparison: Comparison, errors: FrameErrors) -> Picture:
+    text = "not answered"
+    if comparison.answered[index]:
+        text = f"{errors.position_m[index]:.3f} m, {errors.orientation_deg[index]:.2f} deg"
+    if record.condition:
+        text = f"{record.condition}, {text}"
+    return Picture(f"{frame_name(record)}: {text}", record.read())
 
 
 def frame_name(record: PosedImage) -> str:

@@ -8,6 +8,7 @@ from pathlib import Path
 from matplotlib.figure import Figure
 
 from hyperpose_core.evaluation.comparison import Comparison
+from hyperpose_core.evaluation.drop_plot import drop_figure
 from hyperpose_core.evaluation.error_plots import (
     cumulative_figure,
     group_figure,
@@ -16,6 +17,7 @@ from hyperpose_core.evaluation.error_plots import (
 )
 from hyperpose_core.evaluation.metrics import Scores, frame_errors
 from hyperpose_core.evaluation.plot_style import group_labels
+from hyperpose_core.evaluation.reliability_plot import reliability_figure
 from hyperpose_core.evaluation.trajectory_plot import trajectory_figure
 
 _DOTS_PER_INCH = 120
@@ -71,6 +73,26 @@ def write_plots(directory: Path, comparison: Comparison, scores: Scores) -> tupl
                 directory / f"error_by_{kind}.png",
                 f"Error by {kind}",
                 "Box: middle half of the answered frames; line: median; whiskers: 5th and 95th percentile.",
+            )
+        )
+    if scores.drops:
+        plots.append(
+            _save(
+                drop_figure(scores.drops),
+                directory / "drop_by_condition.png",
+                "What each condition costs",
+                "Median errors of a condition and of the same frames as they were taken, with confidence "
+                "intervals from draws of blocks of frames.",
+            )
+        )
+    if scores.consistency is not None:
+        plots.append(
+            _save(
+                reliability_figure(comparison),
+                directory / "reliability.png",
+                "Reliability of the covariances",
+                "Share of frames whose true pose is inside the region of their estimate, against the share "
+                "that the region promises. Below the diagonal covariances promise too much.",
             )
         )
     return tuple(plots)

@@ -135,10 +135,16 @@ def _render(
     environment = Environment(
         autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
-    environment.globals.update(metres=tables.metres, degrees=tables.degrees)
+    environment.globals.update(
+        metres=tables.metres,
+        degrees=tables.degrees,
+        percent=tables.percent,
+        three_digits=lambda value: tables.number(value, 3),
+    )
     environment.filters.update(
         metres=tables.metres,
         degrees=tables.degrees,
+        interval=tables.interval_text,
         percent=tables.percent,
         number=tables.number,
         text=_text,

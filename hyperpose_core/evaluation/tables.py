@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TextIO
 
 import numpy as np
 
+from hyperpose_core.evaluation.condition_drop import ConditionDrop
 from hyperpose_core.evaluation.consistency import ConsistencyScores
 from hyperpose_core.evaluation.metrics import RECALL_THRESHOLDS, Scores, Summary
 from hyperpose_core.evaluation.published import PublishedComparison
+from hyperpose_core.evaluation.statistics import Interval
 
 
 def metres(value: float) -> str:
@@ -38,6 +40,21 @@ def recall_name(position_m: float, orientation_deg: float) -> str:
     return f"{position_m:g} m, {orientation_deg:g} deg"
 
 
+def interval_text(interval: Interval, form: Callable[[float], str], sign: bool = False) -> str:
+    """Return a figure and its interval, such as "0.31 [0.28, 0.35]".
+
+    Args:
+        interval: the figure.
+        form: turns a number into text.
+        sign: say the sign of positive numbers, too.
+    """
+    texts = [
+        f"{'+' if sign and value > 0 else ''}{form(value)}"
+        for value in (interval.estimate, interval.low, interval.high)
+    ]
+    return f"{texts[0]} [{texts[1]}, {texts[2]}]"
+
+
 def print_table(
     scores: Scores, published: Sequence[PublishedComparison] = (), stream: TextIO | None = None
 ) -> None:
@@ -48,6 +65,8 @@ def print_table(
 def format_table(scores: Scores, published: Sequence[PublishedComparison] = ()) -> str:
     """The scores as a text table: all frames, then scenes and conditions where there are several."""
     blocks = [_errors_block(scores.overall), _rows_block(_groups(scores))]
+    if scores.drops:
+        blocks.append(_drops_block(scores.drops))
     if scores.consistency is not None:
         blocks.append(_consistency_block(scores.consistency))
     blocks += [_published_block(item) for item in published]
@@ -91,12 +110,63 @@ def _rows_block(summaries: Sequence[Summary]) -> str:
     return _align(rows)
 
 
-def _consistency_block(consistency: ConsistencyScores) -> str:
-    rows = [["covariance", "in 68% region", "in 95% region", "NEES mean (3)", "NEES median (2.37)"]]
-    for name, part in (("position", consistency.position), ("rotation", consistency.rotation)):
-        coverage = [percent(part.coverage_68), percent(part.coverage_95)]
-        rows.append([name, *coverage, number(part.nees_mean, 2), number(part.nees_median, 2)])
+def _drops_block(drops: Sequence[ConditionDrop]) -> str:
+    confidence = f"[{100 * drops[0].position_m.difference.confidence:g} %]"
+    rows = [
+        ["against original", "frames", f"more m {confidence}", "ratio", f"more deg {confidence}", "ratio"]
+    ]
+    for drop in drops:
+        rows.append(
+            [
+                drop.condition,
+                str(drop.frames),
+                interval_text(drop.position_m.difference, metres, sign=True),
+                number(drop.position_ratio, 2),
+                interval_text(drop.orientation_deg.difference, degrees, sign=True),
+                number(drop.orientation_ratio, 2),
+            ]
+        )
     return _align(rows)
+
+
+def _consistency_block(consistency: ConsistencyScores) -> str:
+    rows = [
+        [
+            "covariance",
+            "% in 68% region",
+            "% in 95% region",
+            "NEES mean (3)",
+            "median (2.37)",
+            "neg. log-likelihood",
+            "rank corr.",
+        ]
+    ]
+    parts = [("position", consistency.position), ("rotation", consistency.rotation)]
+    constant = consistency.constant
+    if constant is not None:
+        parts += [("  same for all", constant.position), ("  same for all", constant.rotation)]
+        parts = [parts[0], parts[2], parts[1], parts[3]]
+    for name, part in parts:
+        regions = (part.coverage_68_interval, part.coverage_95_interval)
+        correlation = part.rank_correlation
+        rows.append(
+            [
+                name,
+                *(interval_text(region, lambda share: number(100.0 * share, 1)) for region in regions),
+                number(part.nees_mean, 2),
+                number(part.nees_median, 2),
+                number(part.negative_log_likelihood, 3),
+                "-" if correlation is None else number(correlation, 2),
+            ]
+        )
+    block = _align(rows)
+    if constant is None:
+        return block
+    gains = [
+        f"{name} {interval_text(gain, lambda value: number(value, 3), sign=True)}"
+        for name, gain in (("position", constant.position_gain), ("rotation", constant.rotation_gain))
+    ]
+    return f"{block}\nlog-likelihood a frame above that of one covariance for all: {', '.join(gains)}"
 
 
 def _published_block(comparison: PublishedComparison) -> str:

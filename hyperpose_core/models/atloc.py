@@ -105,17 +105,21 @@ class AtLoc(PoseModel):
 
     def forward(self, images: Tensor, scene: Tensor | None = None) -> PoseOutput:
         """Regress poses of images [N, 3, H, W]; see `PoseModel.forward`."""
-        attended = self._attend(images)
+        attended, features = self._attend(images)
         hidden = self.dropout(attended)
-        return self._as_pose(self.position_head(hidden), self.orientation_head(hidden))
+        return self._as_pose(self.position_head(hidden), self.orientation_head(hidden), features)
 
-    def _attend(self, images: Tensor) -> Tensor:
+    def _attend(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the attended vectors [N, embedding_width] and the images' summaries [N, F]."""
         check_image_size(images)
-        pooled = self.backbone(images).stride32.mean((2, 3))
-        return self.attention(nn.functional.relu(self.embedding(pooled)))
+        endpoints = self.backbone(images)
+        pooled = endpoints.stride32.mean((2, 3))
+        return self.attention(nn.functional.relu(self.embedding(pooled))), endpoints.summary()
 
-    def _as_pose(self, position: Tensor, orientation: Tensor) -> PoseOutput:
-        return PoseOutput(position, quaternion_exponential(orientation) if self.is_logarithm else orientation)
+    def _as_pose(self, position: Tensor, orientation: Tensor, features: Tensor) -> PoseOutput:
+        if self.is_logarithm:
+            orientation = quaternion_exponential(orientation)
+        return PoseOutput(position, orientation, features=features)
 
 
 class HyperAtLoc(AtLoc):
@@ -139,11 +143,12 @@ class HyperAtLoc(AtLoc):
 
     def forward(self, images: Tensor, scene: Tensor | None = None) -> PoseOutput:
         """Regress poses of images [N, 3, H, W]; see `PoseModel.forward`."""
-        attended = self._attend(images)
+        attended, features = self._attend(images)
         hidden = self.dropout(attended)
         return self._as_pose(
             self.position_head(hidden) + self.position_hypernetwork(attended),
             self.orientation_head(hidden) + self.orientation_hypernetwork(attended),
+            features,
         )
 
 

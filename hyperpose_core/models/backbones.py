@@ -44,6 +44,14 @@ class Endpoints(NamedTuple):
     stride16: Tensor
     stride32: Tensor | None
 
+    def summary(self) -> Tensor:
+        """Return one short vector an image, [N, 4 C]; no gradient flows through it.
+
+        The means of the stride-8 map over the image's four quarters. Of the maps and grids that were tried,
+        distances between these foretold errors on held-out blocks about best, and they are the shortest.
+        """
+        return nn.functional.adaptive_avg_pool2d(self.stride8.detach().float(), 2).flatten(1)
+
 
 class Backbone(nn.Module):
     """A network from images [N, 3, H, W] to `Endpoints`.

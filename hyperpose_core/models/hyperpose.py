@@ -53,10 +53,12 @@ class HyperPose(PoseModel):
     def forward(self, images: Tensor, scene: Tensor | None = None) -> PoseOutput:
         """Regress poses of images [N, 3, H, W]; see `PoseModel.forward`."""
         check_image_size(images, exact=self.shared_head.input_size)
-        feature_map = self.backbone(images).stride32
+        endpoints = self.backbone(images)
+        feature_map = endpoints.stride32
         pooled = feature_map.mean((2, 3))
         hidden = self.shared_head(feature_map, pooled)
         return PoseOutput(
             position=self.position_head(hidden) + self.position_hypernetwork(pooled),
             orientation=self.orientation_head(hidden) + self.orientation_hypernetwork(pooled),
+            features=endpoints.summary(),
         )

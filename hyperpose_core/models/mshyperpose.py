@@ -118,4 +118,5 @@ class MSHyperPose(MultiSceneModel):
             self.position_head(position) + self.position_hypernetwork(position, pooled),
             self.orientation_head(orientation) + self.orientation_hypernetwork(orientation, pooled),
             described.scene_log_probabilities,
+            endpoints.summary(),
         )

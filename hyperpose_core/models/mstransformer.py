@@ -87,9 +87,11 @@ class MSTransformer(MultiSceneModel):
     def forward(self, images: Tensor, scene: Tensor | None = None) -> PoseOutput:
         """Regress poses of images [N, 3, H, W], at most 400 pixels a side; see `PoseModel.forward`."""
         check_image_size(images, largest=MULTI_SCENE_LIMIT)
-        described = self.describe(self.backbone(images, deepest_stride=16), scene)
+        endpoints = self.backbone(images, deepest_stride=16)
+        described = self.describe(endpoints, scene)
         return PoseOutput(
             self.position_head(described.position, described.scene),
             self.orientation_head(described.orientation, described.scene),
             described.scene_log_probabilities,
+            endpoints.summary(),
         )

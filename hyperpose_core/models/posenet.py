@@ -104,6 +104,9 @@ class PoseNet(PoseModel):
     def forward(self, images: Tensor, scene: Tensor | None = None) -> PoseOutput:
         """Regress poses of images [N, 3, H, W]; see `PoseModel.forward`."""
         check_image_size(images, exact=self.shared_head.input_size)
-        feature_map = self.backbone(images).stride32
+        endpoints = self.backbone(images)
+        feature_map = endpoints.stride32
         hidden = self.shared_head(feature_map, feature_map.mean((2, 3)))
-        return PoseOutput(self.position_head(hidden), self.orientation_head(hidden))
+        return PoseOutput(
+            self.position_head(hidden), self.orientation_head(hidden), features=endpoints.summary()
+        )

@@ -1,8 +1,5 @@
 """Augmentation on batches of tensors: crops, colours, motion blur, and virtual turns of the camera.
 
-A virtual turn is exact: a camera that turns about its centre sees the same rays, so the new image is a
-homography K R K^-1 of the old one, and the label turns by R.
-
 Randomness comes from the seed, the epoch and the sample alone: the same sample is varied in the same way
 whatever batch or process it is in.
 """
@@ -11,14 +8,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from hyperpose_core.datasets.records import CameraModel
 from hyperpose_core.training.recipe import Augmentation
+from hyperpose_core.virtual_turns import Intrinsics, multiply_quaternions, turn_images, turn_quaternions
 
 _LUMINANCE = (0.299, 0.587, 0.114)
 # Luminance and two chrominance axes (NTSC's YIQ), in which a turn of hue is a plane rotation.
@@ -35,28 +31,6 @@ _TURN, _CROP, _BRIGHTNESS, _CONTRAST, _SATURATION, _HUE, _BLUR = (
     slice(9, 11),
 )
 _NUMBERS = 11
-
-
-@dataclass(frozen=True)
-class Intrinsics:
-    """Focal lengths and principal point in pixels of the cached (resized) images."""
-
-    fx: float
-    fy: float
-    cx: float
-    cy: float
-
-    @classmethod
-    def of_resized(cls, camera: CameraModel, height: int, width: int) -> Intrinsics:
-        """Scale a camera model to images resized to height and width."""
-        along_x, along_y = width / camera.width, height / camera.height
-        # Pixel centres lie at integers, so the image's corner, which scaling keeps, lies at -0.5.
-        return cls(
-            camera.fx * along_x,
-            camera.fy * along_y,
-            (camera.cx + 0.5) * along_x - 0.5,
-            (camera.cy + 0.5) * along_y - 0.5,
-        )
 
 
 def random_numbers(seed: int, epoch: int, samples: Sequence[int]) -> Tensor:
@@ -101,16 +75,15 @@ class Augmenter:
         images = self._cropped(images, numbers[:, _CROP])
         if options.motion_blur_px > 0:
             images = _blurred(images, numbers[:, _BLUR], options.motion_blur_px)
-        return _recoloured(images, options, numbers), orientations
+        return recoloured_images(images, options, numbers), orientations
 
     def _turned(
         self, images: Tensor, orientations: Tensor, camera: Intrinsics, numbers: Tensor
     ) -> tuple[Tensor, Tensor]:
         largest = math.radians(self._augmentation.virtual_rotation_deg)
-        turns = _quaternions((numbers.double() * 2 - 1) * largest)
-        grid = _rotation_grid(_matrices(turns).float(), camera, images.shape[-2], images.shape[-1])
-        turned = torch.nn.functional.grid_sample(images, grid, padding_mode="border", align_corners=False)
-        return turned, _multiply(orientations.double(), turns).to(orientations.dtype)
+        turns = turn_quaternions((numbers.double() * 2 - 1) * largest)
+        turned = turn_images(images, turns, camera)
+        return turned, multiply_quaternions(orientations.double(), turns).to(orientations.dtype)
 
     def _cropped(self, images: Tensor, numbers: Tensor) -> Tensor:
         if self._crop is None:
@@ -128,8 +101,14 @@ class Augmenter:
         )
 
 
-def _recoloured(images: Tensor, options: Augmentation, numbers: Tensor) -> Tensor:
-    """Change hue, saturation, contrast and brightness, which together are one affine map a sample."""
+def recoloured_images(images: Tensor, options: Augmentation, numbers: Tensor) -> Tensor:
+    """Change hue, saturation, contrast and brightness, which together are one affine map a sample.
+
+    Args:
+        images: float32 in 0..255 [N, 3, h, w].
+        options: the largest changes.
+        numbers: the samples' `random_numbers` [N, 11].
+    """
     to_yiq = torch.tensor(_RGB_TO_YIQ)
     chrominance = _turned_chrominance(
         (numbers[:, _HUE] * 2 - 1) * options.hue * 2 * math.pi,
@@ -173,37 +152,3 @@ def _blurred(images: Tensor, numbers: Tensor, largest: float) -> Tensor:
     flat = images.reshape(1, -1, *images.shape[-2:])
     padded = torch.nn.functional.pad(flat, (radius,) * 4, mode="replicate")
     return torch.nn.functional.conv2d(padded, kernels, groups=flat.shape[1]).view_as(images)
-
-
-def _rotation_grid(rotations: Tensor, camera: Intrinsics, height: int, width: int) -> Tensor:
-    """Return where each pixel of the turned cameras lies in the original image, in grid_sample's units."""
-    rows, columns = torch.meshgrid(torch.arange(height), torch.arange(width), indexing="ij")
-    rays = torch.stack(
-        [(columns - camera.cx) / camera.fx, (rows - camera.cy) / camera.fy, torch.ones(height, width)], dim=-1
-    )
-    turned = torch.einsum("nij,hwj->nhwi", rotations, rays)
-    x = turned[..., 0] / turned[..., 2] * camera.fx + camera.cx
-    y = turned[..., 1] / turned[..., 2] * camera.fy + camera.cy
-    return torch.stack([(x + 0.5) * 2 / width - 1, (y + 0.5) * 2 / height - 1], dim=-1)
-
-
-def _quaternions(vectors: Tensor) -> Tensor:
-    half = torch.linalg.vector_norm(vectors, dim=1, keepdim=True) / 2
-    # sinc(x) is sin(pi x) / (pi x): the exponential map without a division by a zero angle.
-    return torch.cat([torch.cos(half), vectors / 2 * torch.sinc(half / math.pi)], dim=1)
-
-
-def _matrices(quaternions: Tensor) -> Tensor:
-    w, x, y, z = quaternions.unbind(1)
-    rows = [
-        1 - 2 * (y * y + z * z), 2 * (x * y - w * z), 2 * (x * z + w * y),
-        2 * (x * y + w * z), 1 - 2 * (x * x + z * z), 2 * (y * z - w * x),
-        2 * (x * z - w * y), 2 * (y * z + w * x), 1 - 2 * (x * x + y * y),
-    ]  # fmt: skip
-    return torch.stack(rows, dim=1).view(-1, 3, 3)
-
-
-def _multiply(left: Tensor, right: Tensor) -> Tensor:
-    w = left[:, :1] * right[:, :1] - (left[:, 1:] * right[:, 1:]).sum(1, keepdim=True)
-    vector = left[:, :1] * right[:, 1:] + right[:, :1] * left[:, 1:]
-    return torch.cat([w, vector + torch.linalg.cross(left[:, 1:], right[:, 1:])], dim=1)

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor
 
@@ -16,10 +17,12 @@ from hyperpose_core.datasets.records import PosedImageSet
 from hyperpose_core.errors import HyperPoseError
 from hyperpose_core.images import Preprocessing
 from hyperpose_core.models.registry import default_options
-from hyperpose_core.training.augmentation import Augmenter, Intrinsics, random_numbers
+from hyperpose_core.region import TrainedRegion
+from hyperpose_core.training.augmentation import Augmenter, random_numbers, recoloured_images
 from hyperpose_core.training.image_cache import ImageCache
 from hyperpose_core.training.recipe import Recipe
 from hyperpose_core.training.split import split_blocks
+from hyperpose_core.virtual_turns import Intrinsics
 
 
 class Batch(NamedTuple):
@@ -46,6 +49,7 @@ class Samples:
         training: indices of the records to train on.
         validation: indices of the records held out.
         normalisation: what was taken out of the positions.
+        region: where the training records were taken.
     """
 
     def __init__(
@@ -72,11 +76,13 @@ class Samples:
         self._orientations = torch.from_numpy(data.orientations()).float()
         positions = data.positions()
         frames = scenes if "scene_count" in default_options(recipe.model) else np.zeros_like(scenes)
+        self._frames = frames
         self.normalisation = (
             PositionNormalisation.from_positions(positions[self.training], frames[self.training])
             if recipe.normalise_positions
             else PositionNormalisation()
         )
+        self.region = TrainedRegion.from_positions(positions[self.training], scenes[self.training])
         self._positions = torch.from_numpy(self.normalisation.normalize(positions, frames)).float()
 
     def label_digest(self) -> str:
@@ -114,6 +120,16 @@ class Samples:
         """Return samples as inference sees them."""
         images = self._preprocessing.cropped(self._cache.batch(indices))
         return self._batch(images, indices, self._orientations[list(indices)], device)
+
+    def recoloured_batch(self, indices: Sequence[int], seed: int, device: torch.device) -> Tensor:
+        """Return inputs [N, 3, h, w] of which only the colours are varied, as in training."""
+        images = self._preprocessing.cropped(self._cache.batch(indices)).float()
+        recoloured = recoloured_images(images, self._recipe.augmentation, random_numbers(seed, 0, indices))
+        return self._preprocessing.normalized(recoloured.to(device))
+
+    def scene_indices(self) -> npt.NDArray[np.int64]:
+        """Return the scene id of each record [N], all zeros for a single-scene network."""
+        return self._frames
 
     def names(self, indices: Sequence[int]) -> str:
         """Return the files of some records, for messages."""

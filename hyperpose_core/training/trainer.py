@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
@@ -14,7 +15,7 @@ from torch import Tensor, nn
 from tqdm import tqdm
 
 from hyperpose_core import __version__
-from hyperpose_core.checkpoint import Checkpoint
+from hyperpose_core.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from hyperpose_core.datasets.records import PosedImageSet
 from hyperpose_core.errors import HyperPoseError
 from hyperpose_core.estimator import select_device
@@ -25,8 +26,9 @@ from hyperpose_core.models.base import PoseModel
 from hyperpose_core.models.output import PoseOutput
 from hyperpose_core.models.registry import build_model, default_normalisation, default_options
 from hyperpose_core.training.distributed import ProcessGroup, local_device
+from hyperpose_core.training.held_out import calibrated
 from hyperpose_core.training.recipe import Recipe, Stage, recipe_to_dict
-from hyperpose_core.training.run_folder import BEST_CHECKPOINT, EpochResult, RunFolder
+from hyperpose_core.training.run_folder import BEST_CHECKPOINT, LAST_CHECKPOINT, EpochResult, RunFolder
 from hyperpose_core.training.samples import Batch, Samples, epoch_generator
 from hyperpose_core.training.schedule import learning_rate_factor
 from hyperpose_core.training.stages import enter_stage, set_training_mode
@@ -98,6 +100,12 @@ class Trainer:
             if done < first + epochs:
                 self._run_stage(number, stage, range(first, first + epochs), done, state)
             first += epochs
+        if self._group.is_first:
+            for name in (BEST_CHECKPOINT, LAST_CHECKPOINT):
+                path = self._folder.path / name
+                trained = load_checkpoint(path)
+                save_checkpoint(path, calibrated(trained, self._samples, self._seed, str(self._device)))
+        self._group.wait()
         return self._folder.path / BEST_CHECKPOINT
 
     def _run_stage(
@@ -113,6 +121,11 @@ class Trainer:
             if self._group.is_first:
                 self._finish_epoch(epoch, number, loss, images_per_second, optimizer)
             self._group.wait()
+        if self._group.is_first and len(self.recipe.stages) > 1:
+            # What each stage brings can only be told from what it left.
+            shutil.copyfile(
+                self._folder.path / LAST_CHECKPOINT, self._folder.path / f"stage-{number + 1}.safetensors"
+            )
 
     def _run_epoch(
         self, epoch: int, epochs: range, stage: Stage, step: nn.Module, optimizer: torch.optim.Optimizer
@@ -178,10 +191,10 @@ class Trainer:
             "optimizer": optimizer.state_dict(),
         }
         self._folder.save(self._checkpoint(result, uncertainty), state, is_best)
-        tqdm.write(
-            f"epoch {result.epoch}: loss {loss:.3f}, held-out medians {position:.3f} m, "
-            f"{orientation:.2f} deg, {images_per_second:.1f} images/s"
+        held_out = (
+            f"held-out medians {position:.3f} m, {orientation:.2f} deg, " if np.isfinite(position) else ""
         )
+        tqdm.write(f"epoch {result.epoch}: loss {loss:.3f}, {held_out}{images_per_second:.1f} images/s")
 
     @torch.no_grad()
     def validate(self) -> tuple[float, float, Uncertainty]:
@@ -217,6 +230,7 @@ class Trainer:
             normalisation=self._samples.normalisation,
             uncertainty=uncertainty,
             camera=data.camera,
+            region=self._samples.region,
             training={
                 "recipe": recipe_to_dict(self.recipe),
                 "data": data.name,

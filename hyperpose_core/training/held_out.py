@@ -1,0 +1,79 @@
+"""Calibrates a trained network's covariances on the blocks of frames that its training held out."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+
+import numpy as np
+import numpy.typing as npt
+from torch import Tensor
+
+from hyperpose_core.calibration import HeldOut, calibrate
+from hyperpose_core.checkpoint import Checkpoint
+from hyperpose_core.estimator import PoseEstimator
+from hyperpose_core.familiarity import Answers, TrainingMemory
+from hyperpose_core.training.samples import Samples
+from hyperpose_core.uncertainty import Uncertainty, pose_residuals
+
+_BATCH = 32
+
+
+def calibrated(checkpoint: Checkpoint, samples: Samples, seed: int, device: str = "auto") -> Checkpoint:
+    """Return the checkpoint with the covariances that its errors on held-out frames call for.
+
+    Every held-out frame counts twice: as it is, and with its colours changed as in training, because a robot
+    will see it in other light. Frames whose scene a multi-scene network took for another one say nothing of
+    the poses in either; the scene's probability answers for them.
+
+    Args:
+        checkpoint: the trained network.
+        samples: what it was trained on, and what was held out.
+        seed: of the changed colours.
+        device: where to run the network.
+    """
+    held_out = np.asarray(samples.validation, dtype=np.int64)
+    if not len(held_out):
+        return replace(checkpoint, uncertainty=Uncertainty.unknown())
+    estimator = PoseEstimator(checkpoint, device)
+    blocks = np.cumsum(np.diff(held_out, prepend=held_out[0]) > 1)
+    copies = [
+        _ask(estimator, held_out, lambda indices: samples.plain_batch(indices, estimator.device).images),
+        _ask(estimator, held_out, lambda indices: samples.recoloured_batch(indices, seed, estimator.device)),
+    ]
+    answers = Answers(*(np.concatenate(values) for values in zip(*copies, strict=True)))
+    frames = np.concatenate([held_out, held_out])
+    usable = np.isfinite(np.hstack([answers.positions, answers.orientations])).all(axis=1)
+    usable &= answers.scenes == samples.scene_indices()[frames]
+    answers, frames = answers.rows(usable), frames[usable]
+    data = samples.data
+    residuals = pose_residuals(
+        answers.positions, answers.orientations, data.positions()[frames], data.orientations()[frames]
+    )
+    source = f"{len(held_out)} frames in {blocks[-1] + 1} blocks held out of training"
+    constant = Uncertainty.from_residuals(*residuals, source=source)
+    memory = _remember(estimator, samples)
+    known = HeldOut(answers, *residuals, np.concatenate([blocks, blocks])[usable])
+    return replace(checkpoint, uncertainty=calibrate(constant, known, memory))
+
+
+def _remember(estimator: PoseEstimator, samples: Samples) -> TrainingMemory:
+    training = np.asarray(samples.training, dtype=np.int64)
+    kept = training[TrainingMemory.choose(samples.scene_indices()[training])]
+    answers = _ask(estimator, kept, lambda indices: samples.plain_batch(indices, estimator.device).images)
+    return TrainingMemory(
+        answers.features,
+        samples.data.positions()[kept],
+        samples.data.orientations()[kept],
+        samples.scene_indices()[kept],
+    )
+
+
+def _ask(
+    estimator: PoseEstimator, frames: npt.NDArray[np.int64], batch: Callable[[Sequence[int]], Tensor]
+) -> Answers:
+    parts = [
+        estimator.ask(batch(frames[start : start + _BATCH].tolist()))[0]
+        for start in range(0, len(frames), _BATCH)
+    ]
+    return Answers(*(np.concatenate(values) for values in zip(*parts, strict=True)))
