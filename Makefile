@@ -25,7 +25,7 @@ ifdef AMENT_PREFIX_PATH
 unexport LD_LIBRARY_PATH
 endif
 
-.PHONY: help venv build test lint format demo clean
+.PHONY: help venv build test lint format docs demo soak overload clean
 
 help:  ## Say what there is
 	@sed -n 's/^\([a-z]*\):[^#]*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 16
@@ -59,17 +59,27 @@ test: lint build  ## Check the style, build with colcon and run the tests with `
 	$(COLCON) test-result --verbose
 	@grep -q "<testcase" $(TEST_RESULT) || { echo "error: no test was run" >&2; exit 1; }
 
-lint: venv  ## Check style (ruff) and types (mypy)
+lint: venv  ## Check style (ruff), types (mypy) and whether docs/parameters.md is current
 	$(VENV_PYTHON) -m ruff check .
 	$(VENV_PYTHON) -m ruff format --check .
 	$(VENV_PYTHON) -m mypy
+	$(VENV_PYTHON) -m hyperpose_ros.parameter_reference --check
 
 format: venv  ## Put the code into the project's style
 	$(VENV_PYTHON) -m ruff check --fix .
 	$(VENV_PYTHON) -m ruff format .
 
+docs: venv  ## Write docs/parameters.md from the parameters' declarations
+	$(VENV_PYTHON) -m hyperpose_ros.parameter_reference
+
 demo: venv  ## Simulate a town, train on it, drive through it with the node and write a report
 	$(VENV_PYTHON) -m hyperpose_ros.demo
+
+soak: venv  ## Watch the localizer at 30 Hz for MINUTES=10: memory, latency, counters
+	$(VENV_PYTHON) benchmarks/soak.py --minutes $(or $(MINUTES),10)
+
+overload: venv  ## The same at 60 Hz, more than two cores can answer, for MINUTES=2
+	$(VENV_PYTHON) benchmarks/soak.py --minutes $(or $(MINUTES),2) --rate 60
 
 clean:  ## Remove what was built (.venv and the demo's results stay)
 	rm -rf build install log *.egg-info .mypy_cache .pytest_cache .ruff_cache

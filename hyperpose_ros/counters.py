@@ -7,6 +7,7 @@ received = published + withheld + refused + dropped + in flight.
 from __future__ import annotations
 
 import threading
+import time
 from collections import Counter, deque
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -15,6 +16,7 @@ from enum import Enum
 import numpy as np
 
 _LATENCY_WINDOW = 256
+_RATE_WINDOW_NS = 5_000_000_000
 
 
 class Outcome(Enum):
@@ -110,18 +112,34 @@ class StageLatency:
 
 
 class LatencyRecorder:
-    """Durations of each stage over the latest frames; safe to use from any thread."""
+    """How long each stage took over the latest answers, and how often one came; safe in any thread."""
 
     def __init__(self) -> None:
         """Start without any."""
         self._lock = threading.Lock()
         self._durations_ns: dict[str, deque[int]] = {}
+        self._first_ns: int | None = None
+        self._recent_ns: deque[int] = deque()
 
     def record(self, durations_ns: Mapping[str, int]) -> None:
-        """Add one frame's durations in nanoseconds by stage."""
+        """Add the durations, nanoseconds by stage, of an answer that has just been given."""
+        now_ns = time.monotonic_ns()
         with self._lock:
+            self._first_ns = now_ns if self._first_ns is None else self._first_ns
+            self._recent_ns.append(now_ns)
+            self._forget_before(now_ns - _RATE_WINDOW_NS)
             for stage, duration in durations_ns.items():
                 self._durations_ns.setdefault(stage, deque(maxlen=_LATENCY_WINDOW)).append(duration)
+
+    def rate_hz(self) -> float:
+        """Return how many answers a second there were over the last five seconds."""
+        now_ns = time.monotonic_ns()
+        with self._lock:
+            self._forget_before(now_ns - _RATE_WINDOW_NS)
+            if self._first_ns is None:
+                return 0.0
+            window_ns = min(_RATE_WINDOW_NS, max(now_ns - self._first_ns, 1_000_000_000))
+            return len(self._recent_ns) * 1e9 / window_ns
 
     def summary(self) -> tuple[StageLatency, ...]:
         """Return each stage's median and 95th percentile, in the order in which stages were first seen."""
@@ -131,3 +149,7 @@ class LatencyRecorder:
             StageLatency(stage, *(float(value) / 1e6 for value in np.percentile(durations, [50, 95])))
             for stage, durations in copies.items()
         )
+
+    def _forget_before(self, begin_ns: int) -> None:
+        while self._recent_ns and self._recent_ns[0] < begin_ns:
+            self._recent_ns.popleft()

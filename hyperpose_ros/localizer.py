@@ -7,21 +7,19 @@ from __future__ import annotations
 
 import argparse
 import sys
-import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, NoReturn
 
-from diagnostic_msgs.msg import DiagnosticArray
-from rclpy.clock import Clock, ClockType
 from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
 from rclpy.node import Node
 
 from hyperpose_core.errors import HyperPoseError
 from hyperpose_ros.counters import FrameLedger, LatencyRecorder
-from hyperpose_ros.diagnostics import PERIOD_S, NodeHealth, diagnostic_array
+from hyperpose_ros.diagnostics import DiagnosticsPublisher, NodeHealth
+from hyperpose_ros.localizer_parameters import declarations
 from hyperpose_ros.node_parameters import QOS_OVERRIDE_PREFIX, NodeParameters, unused_overrides
-from hyperpose_ros.parameters import declarations
 from hyperpose_ros.process import end_process, run_node
+from hyperpose_ros.services import LocalizerServices
 
 if TYPE_CHECKING:
     from hyperpose_ros.session import Session
@@ -34,7 +32,7 @@ class Localizer(LifecycleNode):
 
     configure: parameters are checked, the checkpoint is loaded, the network warmed up, output topics appear.
     activate: the image subscription. deactivate: no subscription, the frame in hand is finished.
-    cleanup and shutdown: everything is released but parameters, lifecycle services and `/diagnostics`.
+    cleanup and shutdown: everything is released but parameters, services and `/diagnostics`.
     """
 
     def __init__(self) -> None:
@@ -49,9 +47,8 @@ class Localizer(LifecycleNode):
         self._ledger = FrameLedger()
         self._latencies = LatencyRecorder()
         self._state = "unconfigured"
-        self._diagnostics = self.create_publisher(DiagnosticArray, "/diagnostics", 10)
-        # On a clock of its own: diagnostics must also come while simulated time stands still.
-        self.create_timer(PERIOD_S, self._publish_diagnostics, clock=Clock(clock_type=ClockType.STEADY_TIME))
+        self._offered_services = LocalizerServices(self, lambda: self._session)
+        self._diagnostics = DiagnosticsPublisher(self, self._health)
         self._warn_of_unused_overrides(qos=False)
 
     @property
@@ -114,6 +111,7 @@ class Localizer(LifecycleNode):
             self._session.deactivate()
 
     def _close_session(self) -> None:
+        self._offered_services.abandon_loading()
         session, self._session = self._session, None
         if session is not None:
             session.close()
@@ -133,19 +131,15 @@ class Localizer(LifecycleNode):
         self.get_logger().info(next_state)
         return TransitionCallbackReturn.SUCCESS
 
-    def _publish_diagnostics(self) -> None:
-        session = self._session
-        silent_ns = 0 if session is None else time.monotonic_ns() - session.last_image_ns
-        health = NodeHealth(
+    def _health(self) -> NodeHealth:
+        return NodeHealth(
             state=self._state,
             counts=self._ledger.counts(),
+            rate_hz=self._latencies.rate_hz(),
             latencies=self._latencies.summary(),
-            topic=None if session is None else session.topic_health(),
-            seconds_without_image=silent_ns / 1e9,
             image_timeout=self._settings.values.image_timeout,
+            session=None if self._session is None else self._session.health(),
         )
-        name = f"{self.get_fully_qualified_name().lstrip('/')}: localization"
-        self._diagnostics.publish(diagnostic_array(name, self.get_clock().now().to_msg(), health))
 
     def _warn_of_unused_overrides(self, qos: bool) -> None:
         for name, sentence in unused_overrides(self).items():

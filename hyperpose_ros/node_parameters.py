@@ -12,7 +12,8 @@ from rclpy.node import Node
 from rclpy.parameter import Parameter
 
 from hyperpose_core.errors import HyperPoseError
-from hyperpose_ros.parameters import Change, Declaration, LocalizerParameters, declarations
+from hyperpose_ros.localizer_parameters import LocalizerParameters, camera_declarations, declarations
+from hyperpose_ros.parameters import Change, Declaration
 
 QOS_OVERRIDE_PREFIX = "qos_overrides."
 
@@ -37,16 +38,34 @@ class NodeParameters:
         self._node = node
         self._is_configured = is_configured
         self._declarations = {declaration.name: declaration for declaration in declarations()}
+        self._of_cameras: dict[str, Declaration] = {}
         node.add_on_set_parameters_callback(self._check)
         for declaration in self._declarations.values():
             declare(node, declaration)
         node.add_post_set_parameters_callback(self._refresh)
         self.values = LocalizerParameters()
         self._refresh([])
+        self.declare_cameras()
+
+    def declare_cameras(self) -> None:
+        """Declare the parameters of each camera that `cameras` names now.
+
+        Raises:
+            HyperPoseError: an override has the wrong type or an impossible value.
+        """
+        for declaration in camera_declarations(self.values.cameras):
+            if declaration.name not in self._of_cameras:
+                self._of_cameras[declaration.name] = declaration
+                declare(self._node, declaration)
+
+    def extrinsics_of(self, camera: str) -> tuple[float, ...]:
+        """Return what NAME.camera_extrinsics says of one of several cameras; empty where it is not set."""
+        name = f"{camera}.camera_extrinsics"
+        return tuple(self._node.get_parameter_or(name, Parameter(name)).value or ())
 
     def _check(self, parameters: list[Parameter]) -> SetParametersResult:
         for parameter in parameters:
-            declaration = self._declarations.get(parameter.name)
+            declaration = self._declarations.get(parameter.name) or self._of_cameras.get(parameter.name)
             if declaration is None:
                 continue
             problem = declaration.problem(parameter.value)

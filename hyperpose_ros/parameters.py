@@ -1,25 +1,27 @@
-"""Every parameter of the localizer, declared once: type, default, range, description, when it may change.
-
-`LocalizerParameters` is the declaration and, filled in, the values; `node_parameters.py` ties it to a node.
-"""
+"""What a parameter's declaration says: type, default, range, description, when it may change."""
 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field, fields
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 from enum import Enum
 from typing import Any
 
 from rcl_interfaces.msg import FloatingPointRange, IntegerRange, ParameterDescriptor
 from rclpy.parameter import Parameter
 
-Value = bool | int | float | str | tuple[float, ...]
+Value = bool | int | float | str | tuple[float, ...] | tuple[str, ...]
+
+_NAME = re.compile(r"[A-Za-z](_?[A-Za-z0-9])*")
 
 
 class Change(Enum):
     """When a parameter may be set, in words for the person who tries."""
 
     ANY_TIME = "may change at any time, from the next image on"
+    LOADING = "read when the node is configured and by ~/load_checkpoint"
     UNCONFIGURED = "read when the node is configured; set it before, or after a cleanup"
     START = "read once, when the node starts"
 
@@ -37,6 +39,7 @@ class Declaration:
         maximum: the largest number allowed.
         choices: the only strings allowed, where not empty.
         lengths: the only numbers of elements allowed in an array that is set.
+        names: whether an array holds names, fit for topics and all distinct, instead of numbers.
     """
 
     name: str
@@ -47,12 +50,13 @@ class Declaration:
     maximum: float | None = None
     choices: tuple[str, ...] = ()
     lengths: tuple[int, ...] = ()
+    names: bool = False
 
     @property
     def type(self) -> Parameter.Type:
         """The parameter's ROS type."""
         if isinstance(self.default, tuple):
-            return Parameter.Type.DOUBLE_ARRAY
+            return Parameter.Type.STRING_ARRAY if self.names else Parameter.Type.DOUBLE_ARRAY
         return Parameter.Type.from_parameter_value(self.default)
 
     @property
@@ -60,6 +64,8 @@ class Declaration:
         """What a value must be, in words; empty where any value of the type will do."""
         if self.choices:
             return f"one of {', '.join(self.choices)}"
+        if self.names:
+            return "different names, each of letters, digits and single underscores, a letter first"
         if self.lengths:
             return f"{' or '.join(str(length) for length in self.lengths)} numbers, or not set"
         if self.minimum is not None and self.maximum is not None:
@@ -88,117 +94,31 @@ class Declaration:
 
     def problem(self, value: object) -> str | None:
         """Say why a value of the right type is impossible; None where it is fine."""
-        numbers = value if isinstance(value, (list, tuple)) else [value]
-        if any(isinstance(number, float) and not math.isfinite(number) for number in numbers):
+        elements = value if isinstance(value, (list, tuple)) else [value]
+        if any(isinstance(element, float) and not math.isfinite(element) for element in elements):
             return f"{self.name} must be finite, not {value}"
         if self.choices and value not in self.choices:
             return f"{self.name} must be {self.constraints}, not {value!r}"
+        if self.names and value is not None and not _are_names(elements):
+            return f"{self.name} must be {self.constraints}, not {value}"
         if isinstance(value, (list, tuple)) and self.lengths and len(value) not in (0, *self.lengths):
             return f"{self.name} must be {self.constraints}; {len(value)} given"
         return None
 
 
-def _parameter(default: Any, change: Change, description: str, **rules: Any) -> Any:
-    """Declare a field of `LocalizerParameters`."""
+def parameter(default: Any, change: Change, description: str, **rules: Any) -> Any:
+    """Declare a field of a dataclass whose fields are parameters.
+
+    Args:
+        default: the default, which also gives the type.
+        change: when it may be set.
+        description: what it does, with its unit.
+        rules: further fields of `Declaration`.
+    """
     metadata = {"change": change, "description": description, "rules": rules}
     return field(default=default, metadata=metadata)
 
 
-@dataclass(frozen=True)
-class LocalizerParameters:
-    """The localizer's parameters; an instance holds the values at one moment."""
-
-    autostart: bool = _parameter(
-        True,
-        Change.START,
-        "Configure and activate the node by itself; false leaves both to a lifecycle manager.",
-    )
-    checkpoint: str = _parameter(
-        "", Change.UNCONFIGURED, "Path of the trained network, a .safetensors file. Required."
-    )
-    device: str = _parameter(
-        "auto",
-        Change.UNCONFIGURED,
-        "Where the network runs: auto (a GPU where there is one), cpu, cuda or cuda:N.",
-    )
-    threads: int = _parameter(
-        0,
-        Change.UNCONFIGURED,
-        "CPU threads of one inference; 0 leaves it to torch, which takes every core.",
-        minimum=0,
-        maximum=256,
-    )
-    image_transport: str = _parameter(
-        "raw",
-        Change.UNCONFIGURED,
-        "raw subscribes to sensor_msgs/Image on `image`; compressed to sensor_msgs/CompressedImage (JPEG, "
-        "PNG) on `image/compressed`, where `image` is the topic after remapping.",
-        choices=("raw", "compressed"),
-    )
-    image_reliability: str = _parameter(
-        "auto",
-        Change.UNCONFIGURED,
-        "Reliability that the image subscription asks for. auto takes what the publishers offer, reliable "
-        "while there are none, and subscribes anew when the offers change. A qos_overrides parameter goes "
-        "before it.",
-        choices=("auto", "reliable", "best_effort"),
-    )
-    map_frame: str = _parameter(
-        "map", Change.UNCONFIGURED, "Frame of the poses: the trained world, as a TF frame."
-    )
-    base_frame: str = _parameter(
-        "base_link", Change.UNCONFIGURED, "The robot's body frame, TF's child where the extrinsics are known."
-    )
-    camera_extrinsics: tuple[float, ...] = _parameter(
-        (),
-        Change.UNCONFIGURED,
-        "Pose of the camera's optical frame (x right, y down, z forward) in base_frame: "
-        "[x, y, z, qx, qy, qz, qw], or [x, y, z, roll, pitch, yaw] with R = Rz(yaw) Ry(pitch) "
-        "Rx(roll), metres and radians. A camera that looks ahead has roll -1.5708, pitch 0, yaw -1.5708. Not "
-        "set: unknown.",
-        lengths=(6, 7),
-    )
-    tf_mode: str = _parameter(
-        "auto",
-        Change.UNCONFIGURED,
-        "Transform on /tf: map_base (map_frame to base_frame, needs camera_extrinsics), map_camera "
-        "(map_frame to the image's frame, which nothing else may parent), none; auto is map_base where "
-        "camera_extrinsics is set and map_camera where it is not.",
-        choices=("auto", "map_base", "map_camera", "none"),
-    )
-    path_length: int = _parameter(
-        1000,
-        Change.ANY_TIME,
-        "Number of latest poses that ~/path keeps; 0 publishes none.",
-        minimum=0,
-        maximum=100_000,
-    )
-    max_age: float = _parameter(
-        0.0,
-        Change.ANY_TIME,
-        "Seconds between an image's stamp and now beyond which it is dropped; 0 sets no limit. Give a limit "
-        "only where the stamps and this node share a clock (on a replay: use_sim_time with /clock).",
-        minimum=0.0,
-        maximum=3600.0,
-    )
-    image_timeout: float = _parameter(
-        5.0,
-        Change.ANY_TIME,
-        "Seconds without an image after which /diagnostics warns.",
-        minimum=0.1,
-        maximum=3600.0,
-    )
-
-
-def declarations() -> tuple[Declaration, ...]:
-    """Return every parameter of the localizer, in the order in which they are declared."""
-    return tuple(
-        Declaration(
-            entry.name,
-            entry.default,  # type: ignore[arg-type]
-            entry.metadata["description"],
-            entry.metadata["change"],
-            **entry.metadata["rules"],
-        )
-        for entry in fields(LocalizerParameters)
-    )
+def _are_names(elements: Sequence[object]) -> bool:
+    fit = all(isinstance(element, str) and _NAME.fullmatch(element) for element in elements)
+    return fit and len(set(elements)) == len(elements)

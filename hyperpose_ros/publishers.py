@@ -3,26 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path as FilePath
 
-from diagnostic_msgs.msg import KeyValue
+from diagnostic_msgs.msg import DiagnosticArray, KeyValue
 from geometry_msgs.msg import PoseStamped, PoseWithCovarianceStamped
 from nav_msgs.msg import Path
+from rclpy.event_handler import PublisherEventCallbacks
 from rclpy.lifecycle import LifecycleNode
 from rclpy.lifecycle.publisher import LifecyclePublisher
 from rclpy.qos import QoSPolicyKind, QoSProfile
 from rclpy.qos_overriding_options import QoSOverridingOptions
-from std_msgs.msg import Header
 
-from hyperpose_core.estimator import PoseEstimate
-from hyperpose_core.geometry import Pose
 from hyperpose_ros.conversions import (
     covariance_to_message,
     pose_to_message,
-    stamp_to_nanoseconds,
-    transform_to_message,
+    stamp_from_nanoseconds,
 )
-from hyperpose_ros.throttled_warnings import ThrottledWarnings
-from hyperpose_ros.transforms import TransformPlan, TransformSender
+from hyperpose_ros.fix import Fix
+from hyperpose_ros.robot_frames import RobotFrames
+from hyperpose_ros.status import status_array
+from hyperpose_ros.topic_qos import unserved_subscribers
+from hyperpose_ros.validity import Verdict
 
 _DEPTH = 10
 _OVERRIDABLE = (
@@ -58,68 +59,68 @@ class EstimatePublishers:
     """The localizer's output topics, from configuration to cleanup.
 
     `~/pose` (geometry_msgs/PoseStamped) and `~/pose_with_covariance` (PoseWithCovarianceStamped): the
-    camera's optical frame in the map. `~/path` (nav_msgs/Path): the latest of them, sent where somebody
-    listens and no image waits. `~/scene` (diagnostic_msgs/KeyValue), for networks of several scenes only:
-    key is the scene's name, value its probability. Every stamp is the image's.
+    camera's optical frame in the map. `~/path` (nav_msgs/Path): the latest trusted ones, sent where somebody
+    listens and no image waits. `~/scene` (diagnostic_msgs/KeyValue), where the network knows several: key is
+    the scene's name, value its probability. `~/status` (DiagnosticArray): for every fix, withheld ones too,
+    whether it can be trusted and why. Every stamp is the image's.
     """
 
     def __init__(
         self,
         node: LifecycleNode,
-        plan: TransformPlan,
+        frames: RobotFrames,
         path_length: Callable[[], int],
-        has_scenes: bool,
-        warnings: ThrottledWarnings,
     ) -> None:
         """Create the topics.
 
         Args:
             node: the node that publishes.
-            plan: which transform goes out.
+            frames: the robot's frames, which send the transform.
             path_length: how many poses the path keeps now.
-            has_scenes: whether the network tells scenes apart.
-            warnings: where an image without a frame is complained of.
-
-        Raises:
-            HyperPoseError: transforms are wanted and cannot be sent.
         """
         self._node = node
-        self._plan = plan
+        self._frames = frames
         self._path_length = path_length
-        self._warnings = warnings
-        self._latest = BoundedPath(plan.map_frame)
-        self._transforms = None if plan.mode == "none" else TransformSender(node)
+        self._latest = BoundedPath(frames.plan.map_frame)
         self._created: list[LifecyclePublisher] = []
         try:
             self._pose = self._create(PoseStamped, "~/pose")
             self._pose_with_covariance = self._create(PoseWithCovarianceStamped, "~/pose_with_covariance")
             self._path = self._create(Path, "~/path")
-            self._scene = self._create(KeyValue, "~/scene") if has_scenes else None
+            self._status = self._create(DiagnosticArray, "~/status")
+            self._scene = self._create(KeyValue, "~/scene")
         except Exception:  # an override of QoS that cannot be
             self.destroy()
             raise
 
-    def publish(self, image_header: Header, pose: Pose, estimate: PoseEstimate) -> None:
-        """Publish an estimate, all but the path, to which it is added.
+    def publish_status(self, stamp_ns: int, verdict: Verdict, checkpoint: FilePath) -> None:
+        """Publish what was judged of a checkpoint's fix of a stamp, nanoseconds."""
+        name = f"{self._node.get_fully_qualified_name().lstrip('/')}: pose"
+        self._status.publish(status_array(name, stamp_ns, verdict, checkpoint))
 
-        Args:
-            image_header: stamp and frame of the image.
-            pose: the estimate's pose, which is not None.
-            estimate: the estimate.
+    def publish(self, fix: Fix, trusted: bool) -> None:
+        """Publish a fix that is fit to be published, all but the path, to which it is added.
+
+        A fix that is not trusted moves no transform, which carries no covariance, and is not on the path.
         """
-        message = PoseStamped(pose=pose_to_message(pose))
-        message.header.stamp = image_header.stamp
-        message.header.frame_id = self._plan.map_frame
+        if fix.published is None:
+            raise ValueError("a fix without a pose cannot be published")
+        message = PoseStamped(pose=pose_to_message(fix.published.pose))
+        message.header.stamp = stamp_from_nanoseconds(fix.stamp_ns)
+        message.header.frame_id = self._frames.plan.map_frame
         with_covariance = PoseWithCovarianceStamped(header=message.header)
         with_covariance.pose.pose = message.pose
-        with_covariance.pose.covariance = covariance_to_message(estimate.covariance)
+        with_covariance.pose.covariance = covariance_to_message(fix.published.covariance)
         # The transform first: whoever gets the pose may look it up.
-        self._send_transform(image_header, pose)
+        if trusted:
+            self._frames.send(fix)
         self._pose.publish(message)
         self._pose_with_covariance.publish(with_covariance)
-        if self._scene is not None and estimate.scene is not None:
-            self._scene.publish(KeyValue(key=estimate.scene, value=f"{estimate.scene_probability:.6f}"))
-        self._latest.append(message, self._path_length())
+        view = fix.views[0]
+        if view.scene is not None:
+            self._scene.publish(KeyValue(key=view.scene, value=f"{view.scene_probability:.6f}"))
+        if trusted:
+            self._latest.append(message, self._path_length())
 
     def publish_path(self) -> None:
         """Publish the path, which takes long (15 ms for 1000 poses), where anybody listens."""
@@ -127,35 +128,31 @@ class EstimatePublishers:
             self._path.publish(self._latest.message)
 
     def clear_path(self) -> None:
-        """Begin a new path."""
+        """Begin a new path, and send no earlier transform again."""
         self._latest.clear()
+        self._frames.forget()
+
+    def problems(self) -> tuple[str, ...]:
+        """Say which subscribers get nothing since they ask for more than is offered, and what would help."""
+        return unserved_subscribers(self._node, self._created)
 
     def destroy(self) -> None:
         """Take all topics down."""
         for publisher in self._created:
             self._node.destroy_lifecycle_publisher(publisher)
-        if self._transforms is not None:
-            self._transforms.destroy()
 
     def _create(self, message_type: type, topic: str) -> LifecyclePublisher:
         options = QoSOverridingOptions(_OVERRIDABLE)
         publisher: LifecyclePublisher = self._node.create_lifecycle_publisher(
-            message_type, topic, QoSProfile(depth=_DEPTH), qos_overriding_options=options
+            message_type,
+            topic,
+            QoSProfile(depth=_DEPTH),
+            event_callbacks=PublisherEventCallbacks(incompatible_qos=self._warn_of_unserved),
+            qos_overriding_options=options,
         )
         self._created.append(publisher)
         return publisher
 
-    def _send_transform(self, image_header: Header, pose: Pose) -> None:
-        if self._transforms is None:
-            return
-        placement = self._plan.placement(pose, image_header.frame_id)
-        if placement is None:
-            self._warnings.warn(
-                "no_image_frame",
-                f"the image's frame_id is {image_header.frame_id!r}: no transform to it is sent",
-            )
-            return
-        stamp_ns = stamp_to_nanoseconds(image_header.stamp)
-        self._transforms.send(
-            transform_to_message(placement.parent, placement.child, placement.pose, stamp_ns)
-        )
+    def _warn_of_unserved(self, _event: object) -> None:
+        for problem in self.problems():
+            self._node.get_logger().warning(problem)

@@ -6,6 +6,7 @@ is already visible, and ends at once when it is told to.
 
 from __future__ import annotations
 
+import functools
 import time
 from concurrent.futures import Future
 from pathlib import Path
@@ -14,6 +15,8 @@ from rclpy.lifecycle import LifecycleNode
 from sensor_msgs.msg import CompressedImage, Image
 
 from hyperpose_core.errors import HyperPoseError
+from hyperpose_ros.camera_info import CameraCalibrations
+from hyperpose_ros.cameras import read_cameras
 from hyperpose_ros.conversions import (
     BadImageError,
     check_compressed_image,
@@ -21,20 +24,27 @@ from hyperpose_ros.conversions import (
     stamp_to_nanoseconds,
 )
 from hyperpose_ros.counters import FrameLedger, LatencyRecorder, Outcome
-from hyperpose_ros.inbox import Inbox
+from hyperpose_ros.diagnostics import SessionHealth
+from hyperpose_ros.estimator_slot import EstimatorSlot, LoadedCheckpoint
+from hyperpose_ros.inbox import Inbox, InboxLimits
+from hyperpose_ros.localizer_parameters import LocalizerParameters
+from hyperpose_ros.locator import Locator
 from hyperpose_ros.node_parameters import NodeParameters
 from hyperpose_ros.publishers import EstimatePublishers
-from hyperpose_ros.subscription import ImageSubscription, TopicHealth
+from hyperpose_ros.robot_frames import RobotFrames
+from hyperpose_ros.subscription import ImageSubscription
 from hyperpose_ros.throttled_warnings import ThrottledWarnings
-from hyperpose_ros.transforms import TransformPlan
+from hyperpose_ros.validity import Judge
 from hyperpose_ros.worker import InferenceThread, Worker
+
+DROPPED_DISABLED = "disabled"
 
 
 class Session:
     """The loaded network with its inbox, worker and topics.
 
     Attributes:
-        last_image_ns: when the latest message came, or the session was activated; monotonic nanoseconds.
+        is_enabled: whether images are answered; where they are not, they are counted as dropped.
     """
 
     def __init__(
@@ -50,69 +60,158 @@ class Session:
             HyperPoseError: a parameter, the checkpoint or the device is wrong.
         """
         values = parameters.values
-        if not values.checkpoint:
-            raise HyperPoseError("parameter checkpoint is not set: give the path of a .safetensors file")
-        plan = TransformPlan.from_parameters(values)
+        checkpoint = _checkpoint_path(values)
+        parameters.declare_cameras()
+        self._cameras = read_cameras(values, parameters.extrinsics_of)
         self._node = node
         self._parameters = parameters
         self._ledger = ledger
         self._warnings = ThrottledWarnings(node.get_logger())
         self._inbox = Inbox(
-            ledger, lambda: round(parameters.values.max_age * 1e9), lambda: node.get_clock().now().nanoseconds
+            ledger,
+            lambda: _inbox_limits(parameters.values),
+            lambda: node.get_clock().now().nanoseconds,
+            len(self._cameras),
         )
+        extrinsics = [camera.extrinsics for camera in self._cameras]
+        self._frames = RobotFrames(node, lambda: parameters.values, extrinsics, self._warnings)
         self._thread = InferenceThread(values.threads)
         try:
-            estimator = self._thread.load(Path(values.checkpoint), values.device)
-            several = len(estimator.checkpoint.scenes) > 1
-            self._publishers = EstimatePublishers(
-                node, plan, lambda: parameters.values.path_length, several, self._warnings
-            )
+            loaded = self._thread.load(checkpoint, values.device)
+            self._publishers = EstimatePublishers(node, self._frames, lambda: parameters.values.path_length)
         except Exception:
             self._thread.stop()
+            self._frames.destroy()
             raise
-        self._worker = Worker(estimator, self._inbox, self._publishers, ledger, latencies, self._warnings)
-        self._run: Future[None] | None = None
-        self._subscription: ImageSubscription | None = None
-        self.last_image_ns = time.monotonic_ns()
-        node.get_logger().info(
-            f"{values.checkpoint}: {estimator.checkpoint.architecture} on {estimator.device}; "
-            f"/tf: {plan.describe()}"
+        self._slot = EstimatorSlot(loaded)
+        self._judge = Judge(loaded.estimator.checkpoint, lambda: parameters.values, self._frames.odometry)
+        self._calibrations = (
+            CameraCalibrations(
+                node, self._cameras, lambda: parameters.values.field_of_view_margin_deg, self._warnings
+            )
+            if values.use_camera_info
+            else None
         )
+        self._worker = Worker(
+            self._slot,
+            self._inbox,
+            self._calibrations,
+            Locator(self._frames.plan, self._cameras),
+            self._judge,
+            self._publishers,
+            ledger,
+            latencies,
+            self._warnings,
+        )
+        self._run: Future[None] | None = None
+        self._subscriptions: list[ImageSubscription] = []
+        self.is_enabled = True
+        # When each camera's latest message came, or the session was activated; monotonic nanoseconds.
+        self._heard_ns = [time.monotonic_ns()] * len(self._cameras)
+        node.get_logger().info(f"{loaded.describe()}; /tf: {self._frames.plan.describe()}")
 
     def activate(self) -> None:
         """Subscribe and begin to work."""
         values = self._parameters.values
-        self.last_image_ns = time.monotonic_ns()
+        self._heard_ns = [time.monotonic_ns()] * len(self._cameras)
         self._inbox.open()
         self._run = self._thread.start(self._worker)
-        self._subscription = ImageSubscription(
-            self._node, values.image_transport, values.image_reliability, self._on_image
-        )
+        if self._calibrations is not None:
+            self._calibrations.activate()
+        self._subscriptions = [
+            ImageSubscription(
+                self._node,
+                camera.topic,
+                values.image_transport,
+                values.image_reliability,
+                functools.partial(self._on_image, index),
+            )
+            for index, camera in enumerate(self._cameras)
+        ]
 
     def deactivate(self) -> None:
         """Unsubscribe, drop the frame that waits, and finish the one that is being worked on."""
-        if self._subscription is not None:
-            self._subscription.destroy()
-            self._subscription = None
+        for subscription in self._subscriptions:
+            subscription.destroy()
+        self._subscriptions = []
+        if self._calibrations is not None:
+            self._calibrations.deactivate()
         self._inbox.close()
         if self._run is not None:
             self._run.result()
             self._run = None
+        self._frames.forget()
 
     def close(self) -> None:
         """Release everything."""
         self.deactivate()
         self._thread.stop()
         self._publishers.destroy()
+        self._frames.destroy()
 
-    def topic_health(self) -> TopicHealth | None:
-        """Return how the subscription stands with its publishers; None while there is no subscription."""
-        return None if self._subscription is None else self._subscription.health()
+    @property
+    def loaded(self) -> LoadedCheckpoint:
+        """The network that answers the next image."""
+        return self._slot.current
 
-    def _on_image(self, message: Image | CompressedImage) -> None:
+    def load_checkpoint(self) -> None:
+        """Load the checkpoint that the parameter names now, and have it answer from the next image on.
+
+        Takes seconds, in which the former one goes on; nothing comes from it any more on return. Where
+        something is wrong, it stays.
+
+        Raises:
+            HyperPoseError: the parameter or the checkpoint is wrong.
+        """
+        values = self._parameters.values
+        self._slot.swap(LoadedCheckpoint.load(_checkpoint_path(values), values.device))
+
+    def reset(self) -> None:
+        """Forget what earlier images left behind: the path, the jump gate, and what time it was."""
+        self._inbox.restart()
+
+    def health(self) -> SessionHealth:
+        """Return what diagnostics say of this session now."""
+        loaded = self.loaded
+        return SessionHealth(
+            checkpoint=str(loaded.path),
+            architecture=loaded.estimator.checkpoint.architecture,
+            device=str(loaded.estimator.device),
+            device_memory=loaded.device_memory(),
+            is_enabled=self.is_enabled,
+            topics=tuple(subscription.health() for subscription in self._subscriptions),
+            problems=(*self._silent_cameras(), *self._calibration_problems(), *self._publishers.problems()),
+            seconds_without_image=(time.monotonic_ns() - max(self._heard_ns)) / 1e9,
+            trust=self._judge.history.summary(),
+            transform=self._frames.health(),
+        )
+
+    def _silent_cameras(self) -> tuple[str, ...]:
+        """Say which cameras are silent while others are not."""
+        now_ns, limit_s = time.monotonic_ns(), self._parameters.values.image_timeout
+        silences = [(now_ns - heard_ns) / 1e9 for heard_ns in self._heard_ns]
+        if min(silences) > limit_s:
+            return ()
+        return tuple(
+            f"no image from camera {camera.name} for {silence:.0f} s: poses come from the other cameras"
+            for camera, silence in zip(self._cameras, silences, strict=True)
+            if silence > limit_s
+        )
+
+    def _calibration_problems(self) -> tuple[str, ...]:
+        calibrations = self._calibrations
+        if calibrations is None or not self._subscriptions:
+            return ()
+        found = (calibrations.problem(camera) for camera in range(len(self._cameras)))
+        return tuple(problem[1] for problem in found if problem is not None)
+
+    def _on_image(self, camera: int, message: Image | CompressedImage) -> None:
         received_ns = time.monotonic_ns()
-        self.last_image_ns = received_ns
+        self._heard_ns[camera] = received_ns
         self._ledger.receive()
+        if not self.is_enabled:
+            self._ledger.settle(Outcome.DROPPED, DROPPED_DISABLED)
+            return
         try:
             # Here, where it costs microseconds: a bad message must not push a good frame out of the inbox.
             if isinstance(message, CompressedImage):
@@ -123,7 +222,27 @@ class Session:
             self._ledger.settle(Outcome.REFUSED, error.cause)
             self._warnings.warn(error.cause, f"image refused: {error}")
             return
-        if not self._inbox.put(message, stamp_to_nanoseconds(message.header.stamp), received_ns):
+        problem = None if self._calibrations is None else self._calibrations.problem(camera)
+        if problem is not None:
+            cause, reason = problem
+            self._ledger.settle(Outcome.DROPPED, cause)
+            self._warnings.warn(cause, reason)
+            return
+        if not self._inbox.put(message, stamp_to_nanoseconds(message.header.stamp), received_ns, camera):
             self._warnings.warn(
                 "time_jump", "the images' stamps went back in time: path and waiting frames forgotten"
             )
+
+
+def _inbox_limits(values: LocalizerParameters) -> InboxLimits:
+    return InboxLimits(
+        max_age_ns=round(values.max_age * 1e9),
+        shortest_period_ns=round(1e9 / values.max_rate) if values.max_rate > 0 else 0,
+        sync_tolerance_ns=round(values.sync_tolerance * 1e9),
+    )
+
+
+def _checkpoint_path(values: LocalizerParameters) -> Path:
+    if not values.checkpoint:
+        raise HyperPoseError("parameter checkpoint is not set: give the path of a .safetensors file")
+    return Path(values.checkpoint)

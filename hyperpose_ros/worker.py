@@ -3,25 +3,26 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 
-import numpy as np
 import torch
 from sensor_msgs.msg import CompressedImage, Image
 
 from hyperpose_core.estimator import PoseEstimate, PoseEstimator
 from hyperpose_core.images import RgbImage
+from hyperpose_ros.camera_info import CameraCalibrations
 from hyperpose_ros.conversions import BadImageError, compressed_image_to_rgb, image_to_rgb
 from hyperpose_ros.counters import FrameLedger, LatencyRecorder, Outcome
+from hyperpose_ros.estimator_slot import EstimatorSlot, LoadedCheckpoint
 from hyperpose_ros.inbox import Frame, Inbox
+from hyperpose_ros.locator import Locator
 from hyperpose_ros.publishers import EstimatePublishers
 from hyperpose_ros.throttled_warnings import ThrottledWarnings
+from hyperpose_ros.validity import Judge, Verdict
 
-WITHHELD_NOT_FINITE = "not_finite"
 WITHHELD_FAILED = "failed"
-
-_WARM_UP_SIZE = (480, 640)  # of an image from a camera that the checkpoint does not know
 
 
 class InferenceThread:
@@ -36,13 +37,13 @@ class InferenceThread:
         prepare = (lambda: torch.set_num_threads(threads)) if threads > 0 else None
         self._executor = ThreadPoolExecutor(1, thread_name_prefix="inference", initializer=prepare)
 
-    def load(self, checkpoint: Path, device: str) -> PoseEstimator:
+    def load(self, checkpoint: Path, device: str) -> LoadedCheckpoint:
         """Load a checkpoint and warm the network up; returns when that is done.
 
         Raises:
             HyperPoseError: the checkpoint or the device is wrong.
         """
-        return self._executor.submit(_load, checkpoint, device).result()
+        return self._executor.submit(LoadedCheckpoint.load, checkpoint, device).result()
 
     def start(self, worker: Worker) -> Future[None]:
         """Run a worker until its inbox is closed."""
@@ -54,12 +55,15 @@ class InferenceThread:
 
 
 class Worker:
-    """Takes frames from the inbox, estimates their poses and has them published, one after the other."""
+    """Takes sets of frames from the inbox, estimates their poses and has them published."""
 
     def __init__(
         self,
-        estimator: PoseEstimator,
+        slot: EstimatorSlot,
         inbox: Inbox,
+        calibrations: CameraCalibrations | None,
+        locator: Locator,
+        judge: Judge,
         publishers: EstimatePublishers,
         ledger: FrameLedger,
         latencies: LatencyRecorder,
@@ -68,15 +72,22 @@ class Worker:
         """Build a worker that is not running yet.
 
         Args:
-            estimator: the network.
+            slot: the network, which may be swapped between two sets.
             inbox: where frames come from.
+            calibrations: what makes images what the network knows; None takes them as they are.
+            locator: what makes a fix of the network's answers.
+            judge: what says whether a fix is to be trusted.
             publishers: where poses go to.
             ledger: where each frame's outcome is counted.
-            latencies: where each frame's durations are kept.
+            latencies: where each set's durations are kept.
             warnings: where refusals and failures are told.
         """
-        self._estimator = estimator
+        self._slot = slot
+        self._loaded = slot.current
         self._inbox = inbox
+        self._calibrations = calibrations
+        self._locator = locator
+        self._judge = judge
         self._publishers = publishers
         self._ledger = ledger
         self._latencies = latencies
@@ -85,40 +96,79 @@ class Worker:
 
     def run(self) -> None:
         """Work until the inbox is closed."""
-        while (frame := self._inbox.take()) is not None:
-            try:
-                outcome, cause, warning = self._work(frame)
-            except BadImageError as error:
-                outcome, cause, warning = Outcome.REFUSED, error.cause, f"image refused: {error}"
-            except Exception as error:
-                # One frame must not end the stream: memory of a GPU that runs out comes back.
-                outcome, cause = Outcome.WITHHELD, WITHHELD_FAILED
-                warning = f"no pose: {type(error).__name__}: {error}"
-            self._ledger.settle(outcome, cause)
-            if warning:
-                self._warnings.warn(cause, f"{warning} (stamp {frame.stamp_ns} ns)")
-            # A frame that waits matters more, and its path holds this pose too.
-            if outcome is Outcome.PUBLISHED and not self._inbox.has_waiting():
-                self._publishers.publish_path()
+        while (frame_set := self._inbox.take()) is not None:
+            with self._slot.use() as loaded:
+                self._begin_epoch(frame_set.epoch, loaded)
+                taken_ns = time.monotonic_ns()
+                seen = [pair for frame in frame_set.frames if (pair := self._read(frame)) is not None]
+                if seen:
+                    self._answer(seen, taken_ns)
 
-    def _work(self, frame: Frame) -> tuple[Outcome, str, str]:
-        """Return outcome, cause and warning of one frame."""
-        if frame.epoch != self._epoch:
-            self._epoch = frame.epoch
-            self._publishers.clear_path()
-        marks = [frame.received_ns, time.monotonic_ns()]
-        image = _to_rgb(frame.message)
+    def _begin_epoch(self, epoch: int, loaded: LoadedCheckpoint) -> None:
+        """Forget what was, where time has jumped or another network, perhaps of another world, answers."""
+        if epoch == self._epoch and loaded is self._loaded:
+            return
+        if loaded is not self._loaded:
+            self._judge.adopt(loaded.estimator.checkpoint)
+        else:
+            self._judge.reset()
+        self._epoch, self._loaded = epoch, loaded
+        self._publishers.clear_path()
+
+    def _read(self, frame: Frame) -> tuple[Frame, RgbImage] | None:
+        """Decode and rectify a frame's image; a frame that has none is settled."""
+        try:
+            image = _to_rgb(frame.message)
+            if self._calibrations is not None:
+                image = self._calibrations.rectify(frame.camera, image, self._loaded.estimator.checkpoint)
+            return frame, image
+        except BadImageError as error:
+            self._settle([frame], Outcome.REFUSED, error.cause, f"image refused: {error}")
+        except Exception as error:
+            self._settle([frame], Outcome.WITHHELD, WITHHELD_FAILED, _failure(error))
+        return None
+
+    def _answer(self, seen: list[tuple[Frame, RgbImage]], taken_ns: int) -> None:
+        frames = [frame for frame, _ in seen]
+        try:
+            verdict = self._work(frames, [image for _, image in seen], taken_ns)
+        except Exception as error:
+            # One set must not end the stream: memory of a GPU that runs out comes back.
+            self._settle(frames, Outcome.WITHHELD, WITHHELD_FAILED, _failure(error))
+            return
+        if verdict.fix is None:
+            self._settle(frames, Outcome.WITHHELD, verdict.causes[0], f"pose withheld: {verdict.reason}")
+            return
+        self._settle(frames, Outcome.PUBLISHED)
+        # A frame that waits matters more, and its path holds this pose too.
+        if not self._inbox.has_waiting():
+            self._publishers.publish_path()
+
+    def _work(self, frames: list[Frame], images: list[RgbImage], taken_ns: int) -> Verdict:
+        """Judge what the network says of some images, and publish what may be published."""
+        marks = [min(frame.received_ns for frame in frames), taken_ns, time.monotonic_ns()]
+        estimator = self._loaded.estimator
+        inputs = [estimator.preprocess(image) for image in images]
         marks.append(time.monotonic_ns())
-        inputs = self._estimator.preprocess(image)
+        estimates = _infer(estimator, inputs)
         marks.append(time.monotonic_ns())
-        estimate = self._estimator.infer(inputs[None])[0]
-        marks.append(time.monotonic_ns())
-        if estimate.pose is None or not _is_usable(estimate):
-            return Outcome.WITHHELD, WITHHELD_NOT_FINITE, "pose withheld: the network's output is not finite"
-        self._publishers.publish(frame.message.header, estimate.pose, estimate)
-        marks.append(time.monotonic_ns())
-        self._record(marks)
-        return Outcome.PUBLISHED, "", ""
+        fix = self._locator.fix(frames, estimates)
+        if fix.left_out:
+            names = ", ".join(fix.left_out)
+            self._warnings.warn("left_out", f"left out, since the other cameras contradict it: {names}")
+        verdict = self._judge.judge(fix)
+        if verdict.fix is not None:
+            self._publishers.publish(verdict.fix, verdict.trusted)
+            marks.append(time.monotonic_ns())
+            self._record(marks)
+        self._publishers.publish_status(fix.stamp_ns, verdict, self._loaded.path)
+        return verdict
+
+    def _settle(self, frames: list[Frame], outcome: Outcome, cause: str = "", warning: str = "") -> None:
+        for _ in frames:
+            self._ledger.settle(outcome, cause)
+        if warning:
+            self._warnings.warn(cause, f"{warning} (stamp {frames[-1].stamp_ns} ns)")
 
     def _record(self, marks: list[int]) -> None:
         stages = ("queue", "convert", "preprocess", "network", "publish")
@@ -126,17 +176,21 @@ class Worker:
         self._latencies.record({**durations, "total": marks[-1] - marks[0]})
 
 
-def _load(checkpoint: Path, device: str) -> PoseEstimator:
-    estimator = PoseEstimator.load(checkpoint, device)
-    camera = estimator.checkpoint.camera
-    estimator.warm_up(*_WARM_UP_SIZE if camera is None else (camera.height, camera.width))
-    return estimator
-
-
 def _to_rgb(message: Image | CompressedImage) -> RgbImage:
     return compressed_image_to_rgb(message) if isinstance(message, CompressedImage) else image_to_rgb(message)
 
 
-def _is_usable(estimate: PoseEstimate) -> bool:
-    covariance = np.asarray(estimate.covariance)
-    return bool(np.isfinite(covariance).all() and (np.diag(covariance) > 0).all())
+def _infer(estimator: PoseEstimator, inputs: Sequence[torch.Tensor]) -> list[PoseEstimate]:
+    """Run the network once on all inputs [3, h, w]; once a size where the images' shapes leave several."""
+    by_size: dict[torch.Size, list[int]] = {}
+    for index, entry in enumerate(inputs):
+        by_size.setdefault(entry.shape, []).append(index)
+    estimates: dict[int, PoseEstimate] = {}
+    for indices in by_size.values():
+        batch = torch.stack([inputs[index] for index in indices])
+        estimates.update(zip(indices, estimator.infer(batch), strict=True))
+    return [estimates[index] for index in range(len(inputs))]
+
+
+def _failure(error: Exception) -> str:
+    return f"no pose: {type(error).__name__}: {error}"

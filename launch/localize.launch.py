@@ -1,29 +1,57 @@
-"""Starts the localizer, and RViz where it is wanted.
+"""Starts the localizer, and what shows its work where it is wanted.
 
 An argument that is left empty keeps what the parameter file says.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 
-from launch.actions import DeclareLaunchArgument, OpaqueFunction, Shutdown
+from launch.actions import (
+    DeclareLaunchArgument,
+    IncludeLaunchDescription,
+    OpaqueFunction,
+    SetEnvironmentVariable,
+    Shutdown,
+)
 from launch.conditions import IfCondition
 from launch.events.process import ProcessExited
+from launch.launch_description_sources import PythonLaunchDescriptionSource
 from launch.substitutions import LaunchConfiguration, PathJoinSubstitution
-from launch_ros.actions import LifecycleNode, Node
+from launch_ros.actions import LifecycleNode
 from launch_ros.parameter_descriptions import ParameterValue
 from launch_ros.substitutions import FindPackageShare
 
-from launch import LaunchContext, LaunchDescription, LaunchDescriptionEntity
+from hyperpose_ros.launch_values import value_from_text
+from hyperpose_ros.localizer_parameters import declarations
+from hyperpose_ros.parameters import Declaration
+from launch import LaunchContext, LaunchDescription
+
+# The parameters that are arguments, too; the others are set in the parameter file.
+_PARAMETERS = (
+    "checkpoint",
+    "device",
+    "image_transport",
+    "use_camera_info",
+    "cameras",
+    "camera_extrinsics",
+    "world_to_map",
+    "map_frame",
+    "odom_frame",
+    "base_frame",
+    "tf_mode",
+    "transform_tolerance",
+    "pose_of",
+    "odometry_source",
+    "max_age",
+    "max_rate",
+    "on_invalid",
+    "autostart",
+)
 
 _CONFIG = PathJoinSubstitution([FindPackageShare("hyperpose_ros"), "config"])
 
 _ARGUMENTS = (
-    DeclareLaunchArgument(
-        "checkpoint", default_value="", description="Trained network, a .safetensors file."
-    ),
     DeclareLaunchArgument(
         "params_file",
         default_value=PathJoinSubstitution([_CONFIG, "localizer.yaml"]),
@@ -35,35 +63,11 @@ _ARGUMENTS = (
         description="Topic of the camera's images, without '/compressed' where they are compressed.",
     ),
     DeclareLaunchArgument(
-        "image_transport",
-        default_value="",
-        choices=["", "raw", "compressed"],
-        description="raw for sensor_msgs/Image, compressed for sensor_msgs/CompressedImage.",
-    ),
-    DeclareLaunchArgument(
-        "device", default_value="", description="Where the network runs: auto, cpu, cuda or cuda:N."
-    ),
-    DeclareLaunchArgument("map_frame", default_value="", description="Frame of the poses."),
-    DeclareLaunchArgument("base_frame", default_value="", description="Frame of the robot's body."),
-    DeclareLaunchArgument(
-        "camera_extrinsics",
-        default_value="",
-        description="Pose of the camera's optical frame in base_frame: '[x, y, z, qx, qy, qz, qw]' or "
-        "'[x, y, z, roll, pitch, yaw]', in metres and radians.",
-    ),
-    DeclareLaunchArgument(
-        "tf_mode",
-        default_value="",
-        choices=["", "auto", "map_base", "map_camera", "none"],
-        description="Which transform goes out on /tf.",
+        "odometry",
+        default_value="odometry",
+        description="Topic of the robot's nav_msgs/Odometry, for odometry_source:=topic.",
     ),
     DeclareLaunchArgument("namespace", default_value="", description="Namespace of the localizer."),
-    DeclareLaunchArgument(
-        "autostart",
-        default_value="",
-        choices=["", "true", "false"],
-        description="Whether the localizer configures and activates itself.",
-    ),
     DeclareLaunchArgument(
         "use_sim_time",
         default_value="false",
@@ -71,33 +75,64 @@ _ARGUMENTS = (
         description="Take the time from /clock, as a replay needs it.",
     ),
     DeclareLaunchArgument(
+        "large_images",
+        default_value="true",
+        choices=["true", "false"],
+        description="Whether Fast DDS gets 32 MB of shared memory for the images that this launch publishes "
+        "(config/fastdds_large_images.xml), unless the environment names another profile.",
+    ),
+    DeclareLaunchArgument(
         "log_level", default_value="info", description="What the localizer logs: debug, info, warn or error."
-    ),
-    DeclareLaunchArgument(
-        "rviz", default_value="false", choices=["true", "false"], description="Whether RViz starts, too."
-    ),
-    DeclareLaunchArgument(
-        "rviz_config",
-        default_value=PathJoinSubstitution([_CONFIG, "localizer.rviz"]),
-        description="What RViz shows.",
-    ),
-    DeclareLaunchArgument(
-        "ground_truth",
-        default_value="/ground_truth/pose",
-        description="Topic of the true camera poses, where there are some, for RViz.",
     ),
 )
 
-# Text, also where it looks like a number or a truth value in YAML.
-_TEXT_PARAMETERS = ("image_transport", "device", "map_frame", "base_frame", "tf_mode")
+# Fast DDS 3 takes the name of Fast DDS 2, too: with both set it loads the file twice, and complains.
+_FAST_DDS_2_VARIABLE, _FAST_DDS_3_VARIABLE = "FASTRTPS_DEFAULT_PROFILES_FILE", "FASTDDS_DEFAULT_PROFILES_FILE"
+_WITH_FAST_DDS_2 = ("humble", "iron", "jazzy")
+_PROFILE = PathJoinSubstitution([_CONFIG, "fastdds_large_images.xml"])
 
 
 def generate_launch_description() -> LaunchDescription:
     """Describe the launch for launch_ros."""
-    return LaunchDescription([*_ARGUMENTS, OpaqueFunction(function=_start_localizer)])
+    parameters = [_argument(declaration) for declaration in _offered()]
+    view = PythonLaunchDescriptionSource(str(Path(__file__).parent / "view.launch.py"))
+    return LaunchDescription(
+        [
+            *_ARGUMENTS,
+            *parameters,
+            OpaqueFunction(
+                function=_share_memory, condition=IfCondition(LaunchConfiguration("large_images"))
+            ),
+            OpaqueFunction(function=_start_localizer),
+            IncludeLaunchDescription(view),
+        ]
+    )
 
 
-def _start_localizer(context: LaunchContext) -> list[LaunchDescriptionEntity]:
+def _offered() -> list[Declaration]:
+    declared = {declaration.name: declaration for declaration in declarations()}
+    return [declared[name] for name in _PARAMETERS]
+
+
+def _argument(declaration: Declaration) -> DeclareLaunchArgument:
+    choices = ["true", "false"] if isinstance(declaration.default, bool) else list(declaration.choices)
+    return DeclareLaunchArgument(
+        declaration.name,
+        default_value="",
+        description=declaration.description,
+        choices=["", *choices] if choices else None,
+    )
+
+
+def _share_memory(context: LaunchContext) -> list[SetEnvironmentVariable]:
+    environment = context.environment
+    if environment.get(_FAST_DDS_2_VARIABLE) or environment.get(_FAST_DDS_3_VARIABLE):
+        return []
+    is_old = environment.get("ROS_DISTRO") in _WITH_FAST_DDS_2
+    return [SetEnvironmentVariable(_FAST_DDS_2_VARIABLE if is_old else _FAST_DDS_3_VARIABLE, _PROFILE)]
+
+
+def _start_localizer(context: LaunchContext) -> list[LifecycleNode]:
     def given(name: str) -> str:
         return LaunchConfiguration(name).perform(context)
 
@@ -105,27 +140,26 @@ def _start_localizer(context: LaunchContext) -> list[LaunchDescriptionEntity]:
     if not parameters_file.is_file():
         raise FileNotFoundError(f"params_file:={parameters_file}: no such file")
     overrides: dict[str, object] = {"use_sim_time": given("use_sim_time") == "true"}
-    if given("autostart"):
-        overrides["autostart"] = given("autostart") == "true"
-    for name in filter(given, _TEXT_PARAMETERS):
-        overrides[name] = ParameterValue(given(name), value_type=str)
-    if given("checkpoint"):
-        checkpoint = Path(given("checkpoint")).expanduser().absolute()
-        overrides["checkpoint"] = ParameterValue(str(checkpoint), value_type=str)
-    if given("camera_extrinsics"):
-        overrides["camera_extrinsics"] = _numbers("camera_extrinsics", given("camera_extrinsics"))
+    for declaration in filter(lambda declaration: given(declaration.name), _offered()):
+        value = value_from_text(declaration, given(declaration.name))
+        if declaration.name == "checkpoint":
+            value = str(Path(str(value)).expanduser().absolute())
+        # Text stays text, also where it looks like a number or a truth value in YAML.
+        overrides[declaration.name] = (
+            ParameterValue(value, value_type=str) if isinstance(value, str) else value
+        )
     localizer = LifecycleNode(
         package="hyperpose_ros",
         executable="localizer",
         name="localizer",
         namespace=given("namespace"),
         parameters=[str(parameters_file), overrides],
-        remappings=[("image", given("image"))],
+        remappings=[("image", given("image")), ("odometry", given("odometry"))],
         ros_arguments=["--log-level", given("log_level")],
         output="screen",
         on_exit=_end,
     )
-    return [localizer, _rviz(given)]
+    return [localizer]
 
 
 def _end(event: ProcessExited, context: LaunchContext) -> Shutdown | None:
@@ -135,31 +169,3 @@ def _end(event: ProcessExited, context: LaunchContext) -> Shutdown | None:
         # launch's own exit code is 1 only after an exception; its message is what the user reads last.
         raise RuntimeError(f"the localizer has ended with exit code {event.returncode}; it has said why")
     return Shutdown(reason="the localizer has ended")
-
-
-def _numbers(name: str, text: str) -> list[float]:
-    try:
-        return [float(number) for number in text.strip("[] ").split(",")]
-    except ValueError:
-        raise ValueError(
-            f"{name} is no list of numbers like '[0.3, 0, 1.2, -1.57, 0, -1.57]': {text}"
-        ) from None
-
-
-def _rviz(given: Callable[[str], str]) -> Node:
-    localizer = "/" + "/".join(filter(None, [given("namespace").strip("/"), "localizer"]))
-    shown = {
-        "/camera/image_raw": given("image"),
-        "/ground_truth/pose": given("ground_truth"),
-        "/localizer/path": f"{localizer}/path",
-        "/localizer/pose_with_covariance": f"{localizer}/pose_with_covariance",
-    }
-    return Node(
-        package="rviz2",
-        executable="rviz2",
-        name="rviz",
-        arguments=["--display-config", given("rviz_config"), "--fixed-frame", given("map_frame") or "map"],
-        parameters=[{"use_sim_time": given("use_sim_time") == "true"}],
-        remappings=list(shown.items()),
-        condition=IfCondition(given("rviz")),
-    )

@@ -1,7 +1,8 @@
 """Replays a bag into the localizer, scores its poses and ends by itself with a report.
 
 The bag starts when the localizer is active. When the bag is over, the evaluator writes the report and
-everything ends: with exit code 0, or with 1 and the reason. What localize.launch.py takes is taken here, too.
+everything ends: with exit code 0, or with 1 and the reason. What localize.launch.py takes is taken here, too:
+`viewer:=true` shows the run while it lasts.
 """
 
 from __future__ import annotations
@@ -52,17 +53,6 @@ _ARGUMENTS = (
         "ground_truth",
         default_value="/ground_truth/pose",
         description="Topic of the true poses of the camera's optical frame.",
-    ),
-    DeclareLaunchArgument(
-        "ground_truth_type",
-        default_value="pose",
-        choices=["pose", "odometry"],
-        description="pose for geometry_msgs/PoseStamped, odometry for nav_msgs/Odometry.",
-    ),
-    DeclareLaunchArgument(
-        "match_tolerance",
-        default_value="0.0",
-        description="Seconds by which the stamps of an estimate and its true pose may differ.",
     ),
     DeclareLaunchArgument("rate", default_value="1.0", description="Recorded seconds a second."),
     DeclareLaunchArgument(

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 
-from hyperpose_core.checkpoint import Checkpoint, PositionNormalisation, save_checkpoint
+from hyperpose_core.checkpoint import Checkpoint, PositionNormalisation, load_checkpoint, save_checkpoint
 from hyperpose_core.datasets.records import World
 from hyperpose_core.geometry import Pose, rotation_vector_to_quaternion
 from hyperpose_core.images import Preprocessing, RgbImage
@@ -81,6 +81,33 @@ def tiny_checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
             uncertainty=Uncertainty(np.diag([0.1, 0.2, 0.3, 0.01, 0.02, 0.03]), "made up for the tests"),
         ),
     )
+    return path
+
+
+@pytest.fixture(scope="session")
+def two_scene_checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An untrained network that tells two scenes apart."""
+    torch.manual_seed(2)
+    options = {"backbone": "efficientnet_lite0", "scene_count": 2}
+    network = build_model("mstransformer", options)
+    mean, std = default_normalisation("mstransformer", options)
+    preprocessing = Preprocessing(resize=64, crop=64, mean=mean, std=std)
+    see_images(network, torch.stack([preprocessing(draw_image(seed)) for seed in range(16)]))
+    path = tmp_path_factory.mktemp("two") / "two scenes.safetensors"
+    checkpoint = Checkpoint(
+        "mstransformer", network.options, network.state_dict(), preprocessing, scenes=("attic", "cellar")
+    )
+    save_checkpoint(path, checkpoint)
+    return path
+
+
+@pytest.fixture(scope="session")
+def slow_checkpoint(tmp_path_factory: pytest.TempPathFactory, tiny_checkpoint: Path) -> Path:
+    """The tiny network with an input so large that images at 50 Hz keep it busy all the time."""
+    known = load_checkpoint(tiny_checkpoint)
+    path = tmp_path_factory.mktemp("slow") / "slow.safetensors"
+    preprocessing = Preprocessing(resize=(1200, 1200), crop=None)
+    save_checkpoint(path, Checkpoint(known.architecture, known.options, known.state, preprocessing))
     return path
 
 

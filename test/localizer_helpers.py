@@ -56,6 +56,14 @@ class Conversation:
     def wait_for_count(self, key: str, number: int) -> None:
         wait_until(lambda: self.counted(key) >= number, f"{key} to reach {number}: {self.values()}")
 
+    def wait_for_rest(self) -> dict[str, str]:
+        """Wait for diagnostics younger than this call that count nothing in flight, and return them."""
+        # The next one may be on its way already.
+        younger = len(self.diagnostics) + 2
+        wait_until(lambda: len(self.diagnostics) >= younger, "younger diagnostics")
+        wait_until(lambda: self.counted("in_flight") == 0, "nothing to be in flight")
+        return self.values()
+
     def answer(self, stamp_ns: int) -> PoseStamped:
         """Wait for the pose with a stamp."""
         return wait_until(lambda: self.latest(stamp_ns), f"a pose of stamp {stamp_ns}")

@@ -20,6 +20,7 @@ from diagnostic_msgs.msg import DiagnosticArray
 from lifecycle_msgs.srv import ChangeState, GetState
 from rcl_interfaces.msg import SetParametersResult
 from rcl_interfaces.srv import SetParameters
+from rclpy.client import Client
 from rclpy.context import Context
 from rclpy.executors import SingleThreadedExecutor
 from rclpy.node import Node
@@ -181,15 +182,20 @@ class TestPeer:
 
     def call(self, service_type: type, name: str, request: Any, timeout: float = LONG_ENOUGH_S) -> Any:
         """Call a service and return its answer."""
-        client = self.node.create_client(service_type, name)
-        self._executor.wake()
+        client = self.client(service_type, name, timeout)
         try:
-            wait_until(client.service_is_ready, f"service {name}", timeout)
             future = client.call_async(request)
             wait_until(future.done, f"an answer of {name}", timeout)
             return future.result()
         finally:
             self.node.destroy_client(client)
+
+    def client(self, service_type: type, name: str, timeout: float = LONG_ENOUGH_S) -> Client:
+        """Create a client of a service and wait for the service."""
+        client = self.node.create_client(service_type, name)
+        self._executor.wake()
+        wait_until(client.service_is_ready, f"service {name}", timeout)
+        return client
 
     def set_parameter(self, node: str, name: str, value: object) -> SetParametersResult:
         """Set a parameter of another node."""

@@ -13,7 +13,7 @@ pytest.importorskip("sensor_msgs", reason="the ROS 2 messages are missing")
 from sensor_msgs.msg import Image  # noqa: E402
 
 from hyperpose_ros.counters import FrameCounts, FrameLedger, LatencyRecorder, Outcome  # noqa: E402
-from hyperpose_ros.inbox import Inbox  # noqa: E402
+from hyperpose_ros.inbox import Inbox, InboxLimits  # noqa: E402
 
 SECOND = 1_000_000_000
 
@@ -29,7 +29,7 @@ class Stream:
     def __init__(self, max_age_ns: int = 0) -> None:
         self.now_ns = 0
         self.ledger = FrameLedger()
-        self.inbox = Inbox(self.ledger, lambda: max_age_ns, lambda: self.now_ns)
+        self.inbox = Inbox(self.ledger, lambda: InboxLimits(max_age_ns=max_age_ns), lambda: self.now_ns)
         self.inbox.open()
 
     def send(self, stamp_ns: int) -> bool:

@@ -22,7 +22,7 @@ pytest.importorskip(
 from ament_index_python.packages import PackageNotFoundError, get_package_prefix
 from launch.launch_description_sources import get_launch_description_from_python_launch_file
 from robotcar_layout import DOWN, EASTING, NORTHING, write_run, write_sdk
-from ros_helpers import claimed_domain, ros_environment
+from ros_helpers import TestPeer, claimed_domain, ros_environment, wait_until
 
 from hyperpose_core.checkpoint import load_checkpoint, save_checkpoint
 from hyperpose_core.datasets.records import World
@@ -73,11 +73,32 @@ def launch(environment: dict[str, str], name: str, **arguments: object) -> subpr
     return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=120)
 
 
-@pytest.mark.parametrize("name", ["localize.launch.py", "replay.launch.py", "replay_robotcar.launch.py"])
-def test_every_argument_is_described(name: str) -> None:
-    description = get_launch_description_from_python_launch_file(str(LAUNCH_FILES / name))
+def launch_until(
+    environment: dict[str, str], texts: list[str], name: str, **arguments: object
+) -> tuple[int, str]:
+    """Launch until all texts were written, then press Ctrl-C; the exit code and all that was written."""
+    given = [f"{argument}:={value}" for argument, value in arguments.items()]
+    command = [sys.executable, "-c", LAUNCH, str(LAUNCH_FILES / name), *given]
+    with subprocess.Popen(
+        command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
+    ) as process:
+        assert process.stdout is not None
+        written = ""
+        deadline = time.monotonic() + 60
+        while not all(text in written for text in texts) and time.monotonic() < deadline:
+            written += process.stdout.readline().decode()
+        process.send_signal(signal.SIGINT)
+        written += process.stdout.read().decode()
+    for text in texts:
+        assert text in written
+    return process.returncode, written
+
+
+@pytest.mark.parametrize("path", sorted(LAUNCH_FILES.glob("*.launch.py")), ids=lambda path: path.name)
+def test_every_argument_is_described(path: Path) -> None:
+    description = get_launch_description_from_python_launch_file(str(path))
     arguments = description.get_launch_arguments(conditional_inclusion=True)
-    assert {"checkpoint", "image", "rviz"} <= {argument.name for argument in arguments}
+    assert {"image", "rviz", "viewer"} <= {argument.name for argument in arguments}
     for argument in arguments:
         assert argument.description not in ("", "no description given"), argument.name
 
@@ -85,22 +106,56 @@ def test_every_argument_is_described(name: str) -> None:
 def test_localize_runs_until_ctrl_c_with_the_arguments_it_was_given(
     environment: dict[str, str], tiny_checkpoint: Path
 ) -> None:
-    command = [sys.executable, "-c", LAUNCH, str(LAUNCH_FILES / "localize.launch.py")]
-    command += [f"checkpoint:={tiny_checkpoint}", "namespace:=robot", "map_frame:=42"]
-    command += ["camera_extrinsics:=[0, 0, 1, -1.57, 0, -1.57]"]
-    with subprocess.Popen(
-        command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
-    ) as process:
-        assert process.stdout is not None
-        text = ""
-        deadline = time.monotonic() + 60
-        while "[robot.localizer]: active" not in text and time.monotonic() < deadline:
-            text += process.stdout.readline().decode()
-        process.send_signal(signal.SIGINT)
-        text += process.stdout.read().decode()
-    assert "/tf: 42 -> base_link" in text
-    assert "[robot.localizer]: active" in text
-    assert process.returncode == 0, text
+    returncode, written = launch_until(
+        environment,
+        ["/tf: 42 -> base_link", "[robot.localizer]: active"],
+        "localize.launch.py",
+        checkpoint=tiny_checkpoint,
+        namespace="robot",
+        map_frame=42,
+        camera_extrinsics="[0, 0, 1, -1.57, 0, -1.57]",
+    )
+    assert returncode == 0, written
+    assert "XMLPARSER" not in written
+
+
+def test_the_viewer_starts_beside_a_localizer_and_records_until_ctrl_c(
+    environment: dict[str, str], tmp_path: Path
+) -> None:
+    pytest.importorskip("rerun", reason="rerun-sdk is missing: pip install rerun-sdk")
+    recording = tmp_path / "run.rrd"
+    returncode, written = launch_until(
+        environment,
+        [f"[robot.viewer]: recording into {recording}"],
+        "view.launch.py",
+        viewer_record=recording,
+        namespace="robot",
+    )
+    assert returncode == 0, written
+    assert recording.stat().st_size > 0
+
+
+def test_fused_starts_the_filter_and_leaves_the_transform_to_it(
+    environment: dict[str, str], tiny_checkpoint: Path
+) -> None:
+    try:
+        get_package_prefix("robot_localization")
+    except (PackageNotFoundError, LookupError):
+        pytest.skip("robot_localization is not installed")
+    returncode, written = launch_until(
+        environment,
+        ["[ekf_node-", "/tf: nothing", "[localizer]: active"],
+        "fused.launch.py",
+        checkpoint=tiny_checkpoint,
+        camera_extrinsics="[0, 0, 1, -1.57, 0, -1.57]",
+    )
+    assert returncode == 0, written
+
+
+def test_fused_refuses_a_second_parent_of_odom(environment: dict[str, str], tiny_checkpoint: Path) -> None:
+    launched = launch(environment, "fused.launch.py", checkpoint=tiny_checkpoint, tf_mode="map_odom")
+    assert launched.returncode == 1
+    assert "tf_mode" in launched.stdout + launched.stderr
 
 
 def test_localize_fails_with_the_reason_when_the_localizer_does(
@@ -110,6 +165,31 @@ def test_localize_fails_with_the_reason_when_the_localizer_does(
     assert launched.returncode == 1
     assert "missing.safetensors" in launched.stdout + launched.stderr
     assert "the localizer has ended with exit code 1" in launched.stdout + launched.stderr
+
+
+def test_multi_camera_listens_to_every_camera_until_ctrl_c(
+    environment: dict[str, str], tiny_checkpoint: Path
+) -> None:
+    command = [sys.executable, "-c", LAUNCH, str(LAUNCH_FILES / "multi_camera.launch.py")]
+    command += [f"checkpoint:={tiny_checkpoint}", "cameras:=[front, rear]", "images:=[/ahead, /behind]"]
+    with (
+        TestPeer(int(environment["ROS_DOMAIN_ID"])) as peer,
+        subprocess.Popen(
+            command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
+        ) as process,
+    ):
+        for topic in ("/ahead", "/behind"):
+            wait_until(lambda topic=topic: peer.node.count_subscribers(topic) > 0, f"ears for {topic}")
+        process.send_signal(signal.SIGINT)
+        text = process.communicate()[0].decode()
+    assert "/tf: map -> base_link" in text
+    assert process.returncode == 0, text
+
+
+def test_multi_camera_wants_as_many_topics_as_cameras(environment: dict[str, str]) -> None:
+    launched = launch(environment, "multi_camera.launch.py", images="[/ahead]")
+    assert launched.returncode == 1
+    assert "images:=[/ahead] names 1 topics for 2 cameras: front, rear" in launched.stdout + launched.stderr
 
 
 @pytest.mark.usefixtures("bag_play")

@@ -263,7 +263,7 @@ def test_an_old_image_is_dropped_once_there_is_a_limit(robot: Conversation, came
 
 
 def test_parameters_refuse_what_cannot_be(robot: Conversation) -> None:
-    refused = robot.peer.set_parameter("/robot", "checkpoint", "/another")
+    refused = robot.peer.set_parameter("/robot", "map_frame", "another")
     assert not refused.successful and "configured" in refused.reason
     assert not robot.peer.set_parameter("/robot", "max_age", -1.0).successful
     assert "parameter chekpoint is none of this node's" in robot.process.output

@@ -16,8 +16,7 @@ import pytest
 pytest.importorskip("rclpy", reason="rclpy is missing")
 pytest.importorskip("tf2_msgs", reason="tf2_msgs is missing: `make venv` builds it")
 
-import torch  # noqa: E402
-from conftest import draw_image, see_images  # noqa: E402
+from conftest import draw_image  # noqa: E402
 from lifecycle_msgs.msg import Transition  # noqa: E402
 from localizer_helpers import (  # noqa: E402
     BEST_EFFORT,
@@ -37,8 +36,7 @@ from sensor_msgs.msg import CompressedImage, Image  # noqa: E402
 
 from hyperpose_core.checkpoint import Checkpoint, load_checkpoint, save_checkpoint  # noqa: E402
 from hyperpose_core.estimator import PoseEstimator  # noqa: E402
-from hyperpose_core.images import Preprocessing, RgbImage  # noqa: E402
-from hyperpose_core.models.registry import build_model, default_normalisation  # noqa: E402
+from hyperpose_core.images import RgbImage  # noqa: E402
 from hyperpose_ros.conversions import (  # noqa: E402
     pose_from_message,
     stamp_from_nanoseconds,
@@ -68,23 +66,6 @@ def start(
 ) -> Iterator[Callable[..., Conversation]]:
     with localizers(peer, domain_id, tmp_path_factory.mktemp("localizers")) as start:
         yield start
-
-
-@pytest.fixture(scope="module")
-def two_scene_checkpoint(tmp_path_factory: pytest.TempPathFactory) -> FilePath:
-    """An untrained network that tells two scenes apart."""
-    torch.manual_seed(2)
-    options = {"backbone": "efficientnet_lite0", "scene_count": 2}
-    network = build_model("mstransformer", options)
-    mean, std = default_normalisation("mstransformer", options)
-    preprocessing = Preprocessing(resize=64, crop=64, mean=mean, std=std)
-    see_images(network, torch.stack([preprocessing(draw_image(seed)) for seed in range(16)]))
-    path = tmp_path_factory.mktemp("two") / "two scenes.safetensors"
-    checkpoint = Checkpoint(
-        "mstransformer", network.options, network.state_dict(), preprocessing, scenes=("attic", "cellar")
-    )
-    save_checkpoint(path, checkpoint)
-    return path
 
 
 @pytest.fixture(scope="module")
@@ -218,9 +199,9 @@ def test_deactivation_and_cleanup_release_the_topics_and_the_way_back_is_open(
     wait_until(lambda: peer.node.count_publishers("/managed/pose") == 0, "the topics to go")
     assert peer.set_parameter("/managed", "image_transport", "raw").successful
     assert peer.set_parameter("/managed", "image_reliability", "reliable").successful
-    assert peer.set_parameter("/managed", "tf_mode", "map_base").successful
+    assert peer.set_parameter("/managed", "tf_mode", "map_odom").successful
     assert not peer.change_state("/managed", Transition.TRANSITION_CONFIGURE)
-    assert "tf_mode map_base needs the parameter camera_extrinsics" in managed.process.output
+    assert "tf_mode map_odom needs odometry: set odometry_source to topic or tf" in managed.process.output
     assert peer.set_parameter("/managed", "tf_mode", "none").successful
     assert peer.set_parameter("/managed", "checkpoint", str(broken_checkpoint)).successful
     assert peer.change_state("/managed", Transition.TRANSITION_CONFIGURE)
@@ -260,16 +241,6 @@ def test_a_finalized_node_has_released_everything_and_still_ends_cleanly(
     wait_until(lambda: peer.node.count_publishers("/managed/pose") == 0, "the topics to go")
     assert managed.process.stop(signal.SIGTERM, timeout=LONGEST_END_S) == 0
     assert "Traceback" not in managed.process.output
-
-
-@pytest.fixture(scope="module")
-def slow_checkpoint(tmp_path_factory: pytest.TempPathFactory, tiny_checkpoint: FilePath) -> FilePath:
-    """The tiny network with an input so large that images at 50 Hz keep it busy all the time."""
-    known = load_checkpoint(tiny_checkpoint)
-    path = tmp_path_factory.mktemp("slow") / "slow.safetensors"
-    preprocessing = Preprocessing(resize=(1200, 1200), crop=None)
-    save_checkpoint(path, Checkpoint(known.architecture, known.options, known.state, preprocessing))
-    return path
 
 
 def test_sigterm_ends_the_node_in_the_middle_of_an_inference(

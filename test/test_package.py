@@ -20,7 +20,7 @@ import hyperpose_core
 PROJECT = Path(__file__).resolve().parents[1]
 MANIFEST = ElementTree.parse(PROJECT / "package.xml").getroot()
 # Distributions whose module has another name.
-DISTRIBUTES = {"opencv-python-headless": "cv2", "pyyaml": "yaml"}
+DISTRIBUTES = {"opencv-python-headless": "cv2", "pyyaml": "yaml", "rerun-sdk": "rerun"}
 SHARE = "hyperpose_ros-{version}.data/data/share/hyperpose_ros"
 
 
@@ -91,7 +91,7 @@ def test_the_core_can_be_imported_where_there_is_no_ros() -> None:
 
 
 def test_the_parameter_file_names_every_parameter_with_its_default() -> None:
-    parameters = pytest.importorskip("hyperpose_ros.parameters", reason="rclpy is missing")
+    parameters = pytest.importorskip("hyperpose_ros.localizer_parameters", reason="rclpy is missing")
     text = (PROJECT / "config" / "localizer.yaml").read_text()
     values = yaml.safe_load(text)["/**"]["ros__parameters"]
     declared = {declaration.name: declaration.default for declaration in parameters.declarations()}

@@ -15,8 +15,9 @@ from rclpy.parameter import Parameter  # noqa: E402
 from ros_helpers import claimed_domain  # noqa: E402
 
 from hyperpose_core.errors import HyperPoseError  # noqa: E402
+from hyperpose_ros.localizer_parameters import LocalizerParameters, declarations  # noqa: E402
 from hyperpose_ros.node_parameters import NodeParameters, has_override, unused_overrides  # noqa: E402
-from hyperpose_ros.parameters import Change, LocalizerParameters, declarations  # noqa: E402
+from hyperpose_ros.parameters import Change  # noqa: E402
 
 NodeMaker = Callable[..., Node]
 
@@ -121,11 +122,21 @@ def test_what_is_read_at_configuration_changes_only_before_it(make_node: NodeMak
     node = make_node()
     configured: list[bool] = []
     parameters = NodeParameters(node, lambda: bool(configured))
-    assert node.set_parameters([Parameter("checkpoint", value="/first")])[0].successful
+    assert node.set_parameters([Parameter("map_frame", value="first")])[0].successful
     configured.append(True)
-    result = node.set_parameters([Parameter("checkpoint", value="/second")])[0]
+    result = node.set_parameters([Parameter("map_frame", value="second")])[0]
     assert not result.successful and "after a cleanup" in result.reason
-    assert parameters.values.checkpoint == "/first"
+    assert parameters.values.map_frame == "first"
+
+
+def test_the_checkpoint_may_be_named_at_any_time_and_says_what_loads_it(make_node: NodeMaker) -> None:
+    node = make_node("checkpoint:=/first")
+    configured: list[bool] = []
+    parameters = NodeParameters(node, lambda: bool(configured))
+    configured.append(True)
+    assert node.set_parameters([Parameter("checkpoint", value="/second")])[0].successful
+    assert parameters.values.checkpoint == "/second"
+    assert "~/load_checkpoint" in node.describe_parameter("checkpoint").additional_constraints
 
 
 def test_what_is_read_at_the_start_never_changes(make_node: NodeMaker) -> None:

@@ -1,0 +1,109 @@
+"""The network in use, which another one may replace between two sets of frames."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from hyperpose_core.estimator import PoseEstimator
+
+_WARM_UP_SIZE = (480, 640)  # of an image from a camera that the checkpoint does not know
+
+
+@dataclass(frozen=True)
+class DeviceMemory:
+    """What a process holds of a GPU's memory.
+
+    Attributes:
+        allocated_bytes: in use by tensors.
+        reserved_bytes: kept from other processes, in use or not.
+    """
+
+    allocated_bytes: int
+    reserved_bytes: int
+
+
+@dataclass(frozen=True, eq=False)
+class LoadedCheckpoint:
+    """A checkpoint's network, ready to be asked.
+
+    Attributes:
+        path: the file that it was loaded from.
+        estimator: the network.
+    """
+
+    path: Path
+    estimator: PoseEstimator
+
+    @classmethod
+    def load(cls, path: Path, device: str) -> LoadedCheckpoint:
+        """Load a checkpoint and warm its network up.
+
+        Args:
+            path: the .safetensors file.
+            device: auto, cpu, cuda or cuda:N.
+
+        Raises:
+            HyperPoseError: the file or the device is wrong.
+        """
+        estimator = PoseEstimator.load(path, device)
+        camera = estimator.checkpoint.camera
+        estimator.warm_up(*_WARM_UP_SIZE if camera is None else (camera.height, camera.width))
+        return cls(path, estimator)
+
+    def device_memory(self) -> DeviceMemory | None:
+        """Return what this process holds of a GPU's memory; None on the CPU."""
+        device = self.estimator.device
+        if device.type != "cuda":
+            return None
+        return DeviceMemory(torch.cuda.memory_allocated(device), torch.cuda.memory_reserved(device))
+
+    def describe(self) -> str:
+        """Name file, architecture and device."""
+        return f"{self.path}: {self.estimator.checkpoint.architecture} on {self.estimator.device}"
+
+
+class EstimatorSlot:
+    """Holds the network that estimates; safe to use from any thread.
+
+    One thread uses it for a set of frames at a time, another one may swap it.
+    """
+
+    def __init__(self, loaded: LoadedCheckpoint) -> None:
+        """Start with a network."""
+        self._changed = threading.Condition()
+        self._current = loaded
+        self._in_use: LoadedCheckpoint | None = None
+
+    @property
+    def current(self) -> LoadedCheckpoint:
+        """The network that the next set of frames will meet."""
+        return self._current
+
+    @contextmanager
+    def use(self) -> Iterator[LoadedCheckpoint]:
+        """Lend the network for one set of frames, whose answers all come from it."""
+        with self._changed:
+            self._in_use = self._current
+            loaded = self._in_use
+        try:
+            yield loaded
+        finally:
+            with self._changed:
+                self._in_use = None
+                self._changed.notify_all()
+
+    def swap(self, loaded: LoadedCheckpoint) -> LoadedCheckpoint:
+        """Put another network in, and return the former one once nothing more will come from it.
+
+        Waits for the set of frames that is being worked on, if there is one.
+        """
+        with self._changed:
+            former, self._current = self._current, loaded
+            self._changed.wait_for(lambda: self._in_use is not former)
+        return former

@@ -1,0 +1,132 @@
+"""What /diagnostics says of a node's health: values, and problems with what to do."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+
+import pytest
+
+pytest.importorskip("rclpy", reason="rclpy is missing")
+
+from diagnostic_msgs.msg import DiagnosticArray  # noqa: E402
+from ros_helpers import TestPeer, claimed_domain, wait_until  # noqa: E402
+
+from hyperpose_ros.counters import FrameCounts, LatencyRecorder, StageLatency  # noqa: E402
+from hyperpose_ros.diagnostics import DiagnosticsPublisher, NodeHealth, SessionHealth  # noqa: E402
+from hyperpose_ros.estimator_slot import DeviceMemory  # noqa: E402
+from hyperpose_ros.robot_frames import TransformHealth  # noqa: E402
+from hyperpose_ros.subscription import TopicHealth  # noqa: E402
+from hyperpose_ros.trust_history import TrustSummary  # noqa: E402
+
+TOPIC = TopicHealth("/camera", 1, "reliable", "")
+SESSION = SessionHealth(
+    checkpoint="/nets/town.safetensors",
+    architecture="hyperpose",
+    device="cuda:0",
+    device_memory=DeviceMemory(123_000_000, 456_000_000),
+    is_enabled=True,
+    topics=(TOPIC,),
+    problems=(),
+    seconds_without_image=0.1,
+    trust=TrustSummary(50, 5, {"jump": 5}),
+    transform=TransformHealth("map -> odom", 44, {"no_odometry": 6}, ""),
+)
+HEALTHY = NodeHealth(
+    state="active",
+    counts=FrameCounts(60, 50, {"jump": 5}, {"empty": 2}, {"superseded": 2}, 1, 0),
+    rate_hz=12.345,
+    latencies=(StageLatency("network", 20.0, 30.0),),
+    image_timeout=5.0,
+    session=SESSION,
+)
+
+
+@pytest.fixture(scope="module")
+def peer() -> Iterator[TestPeer]:
+    with claimed_domain() as domain_id, TestPeer(domain_id, "town") as peer:
+        yield peer
+
+
+def test_every_value_and_every_problem_reaches_the_topic(peer: TestPeer) -> None:
+    healths = [HEALTHY]
+    heard = peer.collect(DiagnosticArray, "/diagnostics")
+    DiagnosticsPublisher(peer.node, lambda: healths[-1])
+    wait_until(lambda: any(array.status[0].message == "localizing" for array in heard), "the healthy status")
+    status = heard[-1].status[0]
+    assert status.name == "town: localization" and status.level == b"\x00"
+    values = {pair.key: pair.value for pair in status.values}
+    assert float(values.pop("memory.process_resident_mb")) > 10
+    assert values == {
+        "state": "active",
+        "checkpoint": "/nets/town.safetensors",
+        "architecture": "hyperpose",
+        "device": "cuda:0",
+        "enabled": "true",
+        "latest_poses": "50",
+        "latest_poses.untrusted": "5",
+        "transform": "map -> odom",
+        "transforms_sent": "44",
+        "transforms_missing": "6",
+        "transforms_missing.no_odometry": "6",
+        "image_topic": "/camera",
+        "image_publishers": "1",
+        "image_reliability": "reliable",
+        "memory.device_allocated_mb": "123.0",
+        "memory.device_reserved_mb": "456.0",
+        "rate_hz": "12.35",
+        "received": "60",
+        "published": "50",
+        "withheld": "5",
+        "withheld.jump": "5",
+        "refused": "2",
+        "refused.empty": "2",
+        "dropped": "2",
+        "dropped.superseded": "2",
+        "in_flight": "1",
+        "time_jumps": "0",
+        "latency.network.median_ms": "20.000",
+        "latency.network.p95_ms": "30.000",
+    }
+
+    healths.append(replace(HEALTHY, session=replace(SESSION, is_enabled=False, seconds_without_image=9.0)))
+    wait_until(lambda: heard[-1].status[0].level == b"\x01", "a warning")
+    message = heard[-1].status[0].message
+    assert "no image on /camera for 9 s" in message and "call ~/enable" in message
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"topics": (replace(TOPIC, problem="no publisher on /camera"),)}, ["no publisher on /camera"]),
+        ({"seconds_without_image": 7.0}, ["no image on /camera for 7 s", "ros2 topic hz"]),
+        ({"is_enabled": False}, ["disabled", "~/enable"]),
+        ({"trust": TrustSummary(50, 40, {"jump": 40})}, ["40 of the latest 50", "jump", "~/status"]),
+        (
+            {"transform": TransformHealth("map -> odom", 0, {}, "no odometry: start it")},
+            ["no odometry: start it"],
+        ),
+        ({"problems": ("no camera_info on /camera_info",)}, ["no camera_info on /camera_info"]),
+        ({}, []),
+    ],
+)
+def test_a_problem_comes_with_what_to_do(changes: dict[str, object], words: list[str]) -> None:
+    problems = replace(HEALTHY, session=replace(SESSION, **changes)).problems()
+    assert len(problems) == bool(words)
+    assert all(word in problems[0] for word in words)
+
+
+def test_silence_is_no_problem_where_nothing_can_come() -> None:
+    silent = replace(SESSION, seconds_without_image=99.0)
+    inactive = replace(HEALTHY, state="inactive", session=replace(silent, topics=()))
+    assert inactive.problems() == ()
+    unserved = replace(silent, topics=(replace(TOPIC, problem="no publisher on /camera"),))
+    assert replace(HEALTHY, session=unserved).problems() == ("no publisher on /camera",)
+
+
+def test_the_rate_counts_the_answers_of_the_last_seconds() -> None:
+    recorder = LatencyRecorder()
+    assert recorder.rate_hz() == 0.0
+    for _ in range(10):
+        recorder.record({"network": 1_000_000})
+    assert 2.0 <= recorder.rate_hz() <= 10.0

@@ -1,0 +1,415 @@
+"""Whether a pose can be trusted: the judge's reasons, and what the localizer does about them over DDS."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path as FilePath
+
+import numpy as np
+import pytest
+import torch
+
+pytest.importorskip("rclpy", reason="rclpy is missing")
+pytest.importorskip("tf2_msgs", reason="tf2_msgs is missing: `make venv` builds it")
+
+from conftest import draw_image  # noqa: E402
+from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus  # noqa: E402
+from localizer_helpers import RELIABLE, SECOND, Conversation, localizers, message_of  # noqa: E402
+from nav_msgs.msg import Odometry  # noqa: E402
+from rclpy.publisher import Publisher  # noqa: E402
+from ros_helpers import TestPeer, claimed_domain, diagnostic_values, send_until, wait_until  # noqa: E402
+from sensor_msgs.msg import Image  # noqa: E402
+from small_networks import small  # noqa: E402
+
+from hyperpose_core.checkpoint import Checkpoint, load_checkpoint, save_checkpoint  # noqa: E402
+from hyperpose_core.estimator import PoseEstimator  # noqa: E402
+from hyperpose_core.geometry import Pose, rotation_vector_to_quaternion  # noqa: E402
+from hyperpose_core.images import Preprocessing  # noqa: E402
+from hyperpose_core.region import TrainedRegion  # noqa: E402
+from hyperpose_core.uncertainty import Uncertainty  # noqa: E402
+from hyperpose_ros.conversions import (  # noqa: E402
+    covariance_from_message,
+    stamp_from_nanoseconds,
+    stamp_to_nanoseconds,
+)
+from hyperpose_ros.fix import Fix, PoseWithCovariance, View  # noqa: E402
+from hyperpose_ros.localizer_parameters import LocalizerParameters  # noqa: E402
+from hyperpose_ros.trust_history import REMEMBERED, TrustHistory  # noqa: E402
+from hyperpose_ros.validity import Judge  # noqa: E402
+
+COVARIANCE = np.diag([0.1**2] * 3 + [0.02**2] * 3)
+ROAD = TrainedRegion.from_positions(
+    np.stack([np.arange(100.0), np.zeros(100), np.zeros(100)], axis=1), np.zeros(100, dtype=np.int64)
+)
+LOOKING_AHEAD = [0.4, 0.1, 1.2, -0.5, 0.5, -0.5, 0.5]
+
+
+class WheelOdometry:
+    """Odometry that stands where it was put, and is not known before a stamp."""
+
+    def __init__(self) -> None:
+        self.pose = Pose.identity()
+        self.known_from_ns = 0
+        self.problem = ""
+
+    def pose_at(self, stamp_ns: int) -> Pose | None:
+        return self.pose if stamp_ns >= self.known_from_ns else None
+
+    def time_jumped(self) -> None:
+        pass
+
+    def destroy(self) -> None:
+        pass
+
+
+def view(x: float, y: float = 0.0, camera: int = 0, **changes: object) -> View:
+    pose = Pose(np.array([x, y, 0.0]), rotation_vector_to_quaternion([0.0, 0.0, 0.1]))
+    return replace(View(camera, "camera", PoseWithCovariance(pose, COVARIANCE), pose), **changes)
+
+
+def fix_of(*views: View, stamp_ns: int = SECOND, **changes: object) -> Fix:
+    return replace(Fix(stamp_ns, views, base=views[0].in_map, published=views[0].in_map), **changes)
+
+
+@pytest.fixture(scope="module")
+def checkpoint(tiny_checkpoint: FilePath) -> Checkpoint:
+    return replace(load_checkpoint(tiny_checkpoint), region=ROAD)
+
+
+def judge_of(checkpoint: Checkpoint, odometry: WheelOdometry | None = None, **parameters: object) -> Judge:
+    return Judge(checkpoint, lambda: LocalizerParameters(**parameters), odometry)
+
+
+def test_on_the_trained_road_a_fix_is_trusted_and_given_on_as_it_is(checkpoint: Checkpoint) -> None:
+    fix = fix_of(view(50.2, 0.3))
+    verdict = judge_of(checkpoint).judge(fix)
+    assert verdict.trusted and verdict.fix is fix and verdict.causes == () and verdict.reason == ""
+    assert verdict.values["region_distance_m"] == "0.361"
+    # Five spacings of 1 m and three deviations of 0.1 m.
+    assert verdict.values["region_margin_m"] == "5.300"
+    assert verdict.values["covariance"] == "measured"
+
+
+@pytest.mark.parametrize(
+    ("margin", "y", "trusted"),
+    [(-1.0, 5.2, True), (-1.0, 5.4, False), (2.0, 1.9, True), (2.0, 2.1, False), (0.0, 1e6, True)],
+)
+def test_a_fix_beyond_the_margin_is_outside(
+    checkpoint: Checkpoint, margin: float, y: float, trusted: bool
+) -> None:
+    verdict = judge_of(checkpoint, region_margin=margin).judge(fix_of(view(50.0, y)))
+    assert verdict.trusted is trusted
+    if not trusted:
+        assert verdict.causes == ("outside_region",) and f"{y:.2f} m from the nearest" in verdict.reason
+
+
+def test_the_network_s_scene_decides_which_region_counts(checkpoint: Checkpoint) -> None:
+    positions = np.array([[0.0, 0, 0], [1, 0, 0], [0, 0, 0], [1, 0, 0]]) + np.array([[0], [0], [80], [80]])
+    region = TrainedRegion.from_positions(positions, np.array([0, 0, 1, 1]))
+    judge = judge_of(replace(checkpoint, region=region, scenes=("attic", "barn")), region_margin=1.0)
+    barn = view(80.0, 80.0, in_world=Pose(np.full(3, 80.0), [1, 0, 0, 0]), scene="barn", scene_index=1)
+    assert judge.judge(fix_of(replace(barn, scene_probability=0.9))).trusted
+    attic = replace(barn, scene="attic", scene_index=0, scene_probability=0.9)
+    assert judge.judge(fix_of(attic)).causes == ("outside_region",)
+
+
+@pytest.mark.parametrize(("probability", "trusted"), [(0.5, True), (0.49, False), (float("nan"), False)])
+def test_an_unlikely_scene_is_not_trusted(checkpoint: Checkpoint, probability: float, trusted: bool) -> None:
+    verdict = judge_of(checkpoint).judge(fix_of(view(3.0, scene="barn", scene_probability=probability)))
+    assert verdict.trusted is trusted
+    assert trusted or (verdict.causes == ("scene_probability",) and "scene barn" in verdict.reason)
+
+
+@pytest.mark.parametrize(
+    "covariance",
+    [np.diag([np.nan] * 6), np.diag([np.inf] * 6), -COVARIANCE, np.zeros((6, 6)), np.ones((6, 6))],
+)
+@pytest.mark.parametrize("on_invalid", ["withhold", "inflate"])
+def test_a_fix_that_is_not_finite_is_never_published(
+    checkpoint: Checkpoint, on_invalid: str, covariance: np.ndarray
+) -> None:
+    judge = judge_of(checkpoint, on_invalid=on_invalid)
+    nowhere = view(3.0, in_map=None, in_world=None)
+    broken = view(3.0, in_map=PoseWithCovariance(Pose.identity(), covariance))
+    for fix in (fix_of(nowhere), fix_of(broken)):
+        verdict = judge.judge(fix)
+        assert verdict.fix is None and verdict.causes == ("not_finite",)
+
+
+def test_an_inflated_fix_keeps_its_poses(checkpoint: Checkpoint) -> None:
+    fix = fix_of(view(50.0, 60.0))
+    verdict = judge_of(checkpoint, on_invalid="inflate", inflation=25.0).judge(fix)
+    assert not verdict.trusted and verdict.fix is not None and verdict.fix.views[0].in_map is not None
+    for estimate in (verdict.fix.published, verdict.fix.base, verdict.fix.views[0].in_map):
+        assert estimate is not None and fix.published is not None
+        np.testing.assert_allclose(estimate.covariance, 25.0 * COVARIANCE)
+        np.testing.assert_array_equal(estimate.pose.matrix(), fix.published.pose.matrix())
+    np.testing.assert_array_equal(fix.published.covariance, COVARIANCE)
+
+
+def test_of_several_cameras_the_majority_decides(checkpoint: Checkpoint) -> None:
+    judge = judge_of(checkpoint)
+    good, lost = view(50.0), view(50.0, 90.0, camera=1)
+    assert judge.judge(fix_of(good, lost, replace(good, camera=2))).trusted
+    assert judge.judge(fix_of(good, lost)).causes == ("outside_region",)
+    blind = view(0.0, camera=1, in_map=None, in_world=None)
+    assert judge.judge(fix_of(good, blind)).trusted
+    assert judge.judge(fix_of(good, good, disagreement="a and b contradict")).causes == ("disagreement",)
+
+
+def test_a_jump_against_odometry_is_seen_and_forgotten_on_a_reset(checkpoint: Checkpoint) -> None:
+    odometry = WheelOdometry()
+    judge = judge_of(checkpoint, odometry)
+    assert judge.judge(fix_of(view(10.0))).values["jump"] == "nothing to compare with yet"
+    odometry.pose = Pose(np.array([3.0, 0.0, 0.0]), [1, 0, 0, 0])
+    forward = rotation_vector_to_quaternion([0.0, 0.0, 0.1])
+    there = Pose(np.array([10.0, 0.0, 0.0]), forward) @ odometry.pose
+    assert judge.judge(fix_of(view(*there.position[:2]))).values["jump"] == "none"
+    verdict = judge.judge(fix_of(view(30.0)))
+    assert verdict.causes == ("jump",) and float(verdict.values["jump_mahalanobis"]) > 10
+    assert "m from where odometry has it" in verdict.reason and verdict.fix is None
+    judge.reset()
+    assert judge.judge(fix_of(view(30.0))).trusted
+
+
+def test_what_cannot_be_checked_is_said(checkpoint: Checkpoint) -> None:
+    late = WheelOdometry()
+    late.known_from_ns = 10 * SECOND
+    for judge, fix, expected in (
+        (judge_of(checkpoint), fix_of(view(1.0)), "odometry not known"),
+        (judge_of(checkpoint, late), fix_of(view(1.0), base=None), "extrinsics not known"),
+        (judge_of(checkpoint, late), fix_of(view(1.0)), "no odometry at the image's stamp"),
+        (judge_of(checkpoint, late, jump_gate=0.0), fix_of(view(1.0)), "off"),
+    ):
+        verdict = judge.judge(fix)
+        assert verdict.trusted and expected in verdict.values["jump"]
+    imported = replace(checkpoint, region=None, uncertainty=Uncertainty.unknown())
+    values = judge_of(imported).judge(fix_of(view(1e5))).values
+    assert values["covariance"] == "not measured" and values["region"] == "not known to the checkpoint"
+
+
+def test_another_network_brings_its_own_region(checkpoint: Checkpoint) -> None:
+    odometry = WheelOdometry()
+    judge = judge_of(checkpoint, odometry)
+    assert judge.judge(fix_of(view(10.0))).trusted
+    assert not judge.judge(fix_of(view(10.0, 900.0))).trusted
+    far = TrainedRegion.from_positions(np.array([[10.0, 900.0, 0.0]]), np.zeros(1, dtype=np.int64))
+    judge.adopt(replace(checkpoint, region=far))
+    assert judge.judge(fix_of(view(10.0, 900.0))).trusted
+    assert judge.history.summary().fixes == 1
+
+
+def test_diagnostics_hear_of_it_once_most_fixes_are_not_trusted() -> None:
+    history = TrustHistory()
+    for _ in range(9):
+        history.add(("jump",))
+    assert history.summary().problem == "", "nine are too few to speak of"
+    history.add(("jump", "outside_region"))
+    assert "10 of the latest 10 poses" in history.summary().problem and "jump" in history.summary().problem
+    for _ in range(10):
+        history.add(())
+    assert history.summary().problem == "" and history.summary().untrusted == 10
+    for _ in range(REMEMBERED):
+        history.add(())
+    assert history.summary().untrusted == 0 and history.summary().fixes == REMEMBERED
+
+
+# Over DDS: a localizer in a process of its own.
+
+stamps = itertools.count(1_500_000_000 * SECOND, SECOND)
+
+
+@pytest.fixture(scope="module")
+def domain_id() -> Iterator[int]:
+    with claimed_domain() as claimed:
+        yield claimed
+
+
+@pytest.fixture(scope="module")
+def peer(domain_id: int) -> Iterator[TestPeer]:
+    with TestPeer(domain_id) as peer:
+        yield peer
+
+
+@pytest.fixture(scope="module")
+def start(
+    peer: TestPeer, domain_id: int, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Callable[..., Conversation]]:
+    with localizers(peer, domain_id, tmp_path_factory.mktemp("localizers")) as start:
+        yield start
+
+
+class Robot:
+    """A localizer, its camera, and what it says of each pose."""
+
+    def __init__(
+        self, start: Callable[..., Conversation], peer: TestPeer, name: str, *parameters: str
+    ) -> None:
+        self.statuses: list[DiagnosticArray] = peer.collect(DiagnosticArray, f"/{name}/status")
+        self.conversation = start(name, *parameters, "threads:=1", remaps=(f"image:=/{name}_camera",))
+        self.camera: Publisher = peer.publisher(Image, f"/{name}_camera", RELIABLE)
+        self.conversation.process.wait_for_output("active")
+
+    def judged(
+        self, seed: int = 0, stamp_ns: int | None = None
+    ) -> tuple[int, DiagnosticStatus, dict[str, str]]:
+        """Send an image until its status comes."""
+        stamp_ns = next(stamps) if stamp_ns is None else stamp_ns
+        message = message_of(draw_image(seed), stamp_ns)
+        array = send_until(self.camera, message, lambda: self.status_of(stamp_ns), "a status")
+        return stamp_ns, array.status[0], diagnostic_values(array)
+
+    def status_of(self, stamp_ns: int) -> DiagnosticArray | None:
+        found = [array for array in self.statuses if stamp_to_nanoseconds(array.header.stamp) == stamp_ns]
+        return found[-1] if found else None
+
+    def transform_stamps(self) -> set[int]:
+        return {
+            stamp_to_nanoseconds(transform.header.stamp)
+            for message in self.conversation.transforms
+            for transform in message.transforms
+        }
+
+    def set(self, name: str, value: object) -> None:
+        node = f"/{self.conversation.name}"
+        assert self.conversation.peer.set_parameter(node, name, value).successful
+
+
+def test_a_localizer_outside_its_region_withholds_or_inflates_and_says_why(
+    start: Callable[..., Conversation], peer: TestPeer, tiny_checkpoint: FilePath, tmp_path: FilePath
+) -> None:
+    checkpoint = load_checkpoint(tiny_checkpoint)
+    estimate = PoseEstimator(checkpoint, "cpu").estimate([draw_image(0)])[0]
+    assert estimate.pose is not None
+    elsewhere = estimate.pose.position + [0.0, 300.0, 0.0]
+    region = TrainedRegion.from_positions(elsewhere[None], np.zeros(1, dtype=np.int64))
+    path = tmp_path / "elsewhere.safetensors"
+    save_checkpoint(path, replace(checkpoint, region=region))
+    robot = Robot(start, peer, "guest", f"checkpoint:={path}", f"camera_extrinsics:={LOOKING_AHEAD}")
+
+    withheld, status, values = robot.judged()
+    assert status.level == DiagnosticStatus.WARN and status.name == "guest: pose"
+    assert status.message.startswith("not trusted: 300.00 m from the nearest trained position")
+    assert values["causes"] == "outside_region" and values["outcome"] == "withheld"
+    robot.conversation.wait_for_count("withheld.outside_region", 1)
+
+    robot.set("on_invalid", "inflate")
+    robot.set("inflation", 50.0)
+    published, status, values = robot.judged()
+    robot.conversation.answer(published)
+    assert status.level == DiagnosticStatus.WARN and "inflated" in values["outcome"]
+    covariance = wait_until(
+        lambda: [
+            covariance_from_message(message.pose.covariance)
+            for message in robot.conversation.with_covariance
+            if stamp_to_nanoseconds(message.header.stamp) == published
+        ],
+        "the covariance",
+    )[0]
+    np.testing.assert_allclose(covariance, 50.0 * checkpoint.uncertainty.covariance)
+
+    robot.set("region_margin", 0.0)
+    trusted, status, values = robot.judged()
+    assert status.level == DiagnosticStatus.OK and status.message == "trusted"
+    assert values["region_margin_m"] == "off" and values["outcome"] == "published"
+    robot.conversation.answer(trusted)
+    wait_until(lambda: trusted in robot.transform_stamps(), "the transform of the trusted pose")
+    assert not {withheld, published} & robot.transform_stamps(), "what is not trusted moves no transform"
+    assert robot.conversation.latest(withheld) is None
+
+
+def test_a_localizer_that_does_not_recognise_the_scene_says_so(
+    start: Callable[..., Conversation], peer: TestPeer, tmp_path: FilePath
+) -> None:
+    network = small("mstransformer")
+    path = tmp_path / "scenes.safetensors"
+    save_checkpoint(
+        path,
+        Checkpoint(
+            "mstransformer",
+            network.options,
+            network.state_dict(),
+            Preprocessing(resize=64, crop=64),
+            scenes=("attic", "barn"),
+        ),
+    )
+    chosen = PoseEstimator.load(path, "cpu").estimate([draw_image(0)])[0]
+    assert chosen.scene is not None and chosen.scene_probability is not None
+    assert 0.5 <= chosen.scene_probability < 0.999
+    robot = Robot(start, peer, "visitor", f"checkpoint:={path}", "min_scene_probability:=0.999")
+    _, status, values = robot.judged()
+    assert status.level == DiagnosticStatus.WARN and f"scene {chosen.scene} has probability" in status.message
+    assert values["causes"] == "scene_probability" and values["covariance"] == "not measured"
+    assert float(values["scene_probability"]) == pytest.approx(chosen.scene_probability, abs=1e-3)
+    robot.set("min_scene_probability", 0.0)
+    stamp_ns, status, values = robot.judged()
+    assert status.level == DiagnosticStatus.OK
+    robot.conversation.answer(stamp_ns)
+    assert values["region"] == "not known to the checkpoint"
+
+
+def test_an_output_that_is_not_finite_is_withheld_with_a_status(
+    start: Callable[..., Conversation], peer: TestPeer, tiny_checkpoint: FilePath, tmp_path: FilePath
+) -> None:
+    checkpoint = load_checkpoint(tiny_checkpoint)
+    state = {**checkpoint.state, "position_head.bias": torch.full((3,), float("nan"))}
+    path = tmp_path / "nan.safetensors"
+    save_checkpoint(path, replace(checkpoint, state=state))
+    robot = Robot(start, peer, "broken", f"checkpoint:={path}", "on_invalid:=inflate")
+    stamp_ns, status, values = robot.judged()
+    assert status.message == "not trusted: the network's output is not finite"
+    assert values["causes"] == "not_finite" and robot.conversation.latest(stamp_ns) is None
+    robot.conversation.wait_for_count("withheld.not_finite", 1)
+
+
+def stand_still(wheels: Publisher, first_ns: int) -> None:
+    """Say for ten seconds that the robot does not move."""
+    for stamp_ns in range(first_ns, first_ns + 10 * SECOND, SECOND // 2):
+        message = Odometry(child_frame_id="base_link")
+        message.header.frame_id = "odom"
+        message.header.stamp = stamp_from_nanoseconds(stamp_ns)
+        message.pose.pose.orientation.w = 1.0
+        wheels.publish(message)
+
+
+def test_a_robot_that_stands_still_does_not_jump_and_a_new_track_is_believed_in_the_end(
+    start: Callable[..., Conversation], peer: TestPeer, tiny_checkpoint: FilePath, tmp_path: FilePath
+) -> None:
+    checkpoint = load_checkpoint(tiny_checkpoint)
+    path = tmp_path / "sure.safetensors"
+    save_checkpoint(path, replace(checkpoint, uncertainty=Uncertainty(np.eye(6) * 1e-6, "made up")))
+    here, there = (PoseEstimator.load(path, "cpu").estimate([draw_image(seed)])[0].pose for seed in (0, 1))
+    assert here is not None and there is not None
+    assert np.linalg.norm(there.position - here.position) > 0.05
+    wheels = peer.publisher(Odometry, "/odometry", 100)
+    robot = Robot(
+        start,
+        peer,
+        "wheeled",
+        f"checkpoint:={path}",
+        f"camera_extrinsics:={LOOKING_AHEAD}",
+        "odometry_source:=topic",
+    )
+    starts = itertools.count(1_600_000_000 * SECOND, 100 * SECOND)
+
+    def with_odometry() -> int | None:
+        """Begin anew until odometry has come, which is lost before it is subscribed to."""
+        first_ns = next(starts)
+        stand_still(wheels, first_ns)
+        _, _, values = robot.judged(0, first_ns + SECOND)
+        return first_ns if values["jump"] == "nothing to compare with yet" else None
+
+    image_stamps = itertools.count(wait_until(with_odometry, "odometry") + 2 * SECOND, SECOND // 4)
+    _, status, values = robot.judged(0, next(image_stamps))
+    assert status.level == DiagnosticStatus.OK and float(values["jump_mahalanobis"]) < 0.1
+    refused, status, values = robot.judged(1, next(image_stamps))
+    assert status.level == DiagnosticStatus.WARN and values["causes"] == "jump"
+    assert "from where odometry has it" in status.message
+    assert robot.judged(0, next(image_stamps))[1].level == DiagnosticStatus.OK
+
+    answers = [robot.judged(1, next(image_stamps))[2] for _ in range(6)]
+    assert answers[0]["causes"] == "jump" and answers[-1]["causes"] == "" and answers[-1]["jump"] == "none"
+    assert any(values["jump"].startswith("a new track") for values in answers)
+    assert robot.conversation.latest(refused) is None and refused not in robot.transform_stamps()
