@@ -281,6 +281,16 @@ def test_a_batch_whose_loss_is_not_finite_is_named_and_stops_or_is_skipped(
             assert torch.equal(trainer.network.orientation_head.weight, before)
 
 
+def test_a_recipe_takes_the_keys_of_all_that_it_extends(tmp_path: Path) -> None:
+    (tmp_path / "mine.yaml").write_text("extends: calibrated\nepochs: 3\n")
+    recipe = load_recipe(str(tmp_path / "mine.yaml"))
+    assert recipe.epochs == 3
+    assert recipe.validation == ValidationRecipe(fraction=0.2, block=50)  # of calibrated
+    assert recipe.model_options["dropout"] == 0.0  # of accurate, which calibrated extends
+    assert recipe.augmentation.virtual_rotation_deg == 9.0  # of virtual_turns, which accurate extends
+    assert recipe.optimizer == "adamw"  # of small_data, which they all extend
+
+
 TWO_PROCESSES = """
 import sys
 from pathlib import Path

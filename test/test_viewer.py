@@ -7,6 +7,7 @@ import os
 import socket
 import subprocess
 import sys
+import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -21,7 +22,7 @@ from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
 from geometry_msgs.msg import PoseStamped
 from nav_msgs.msg import Odometry
 from rclpy.publisher import Publisher
-from ros_helpers import NodeProcess, TestPeer, claimed_domain, ros_environment, send_until
+from ros_helpers import NodeProcess, TestPeer, claimed_domain, ros_environment, send_until, wait_until
 from sensor_msgs.msg import CompressedImage, Image
 
 from hyperpose_core.geometry import Pose, rotation_vector_to_quaternion
@@ -217,8 +218,15 @@ def test_a_browser_gets_the_page(start: Start) -> None:
         web_port, data_port = page.getsockname()[1], data.getsockname()[1]
     viewer = start(web="true", web_port=web_port, data_port=data_port)
     viewer.wait_for_output(f"http://localhost:{web_port}")
-    with urllib.request.urlopen(f"http://127.0.0.1:{web_port}", timeout=10) as answer:
-        assert b"<html" in answer.read().lower()
+
+    def page_as_served() -> bytes:
+        try:
+            with urllib.request.urlopen(f"http://127.0.0.1:{web_port}", timeout=10) as answer:
+                return bytes(answer.read())
+        except urllib.error.URLError:  # the server comes up in a thread of its own
+            return b""
+
+    assert b"<html" in wait_until(page_as_served, "the page").lower()
     assert viewer.stop() == 0, viewer.output
 
 

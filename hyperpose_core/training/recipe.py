@@ -205,10 +205,7 @@ def load_recipe(name: str, overrides: Mapping[str, Any] | None = None) -> Recipe
         HyperPoseError: there is no such recipe, or it is wrong.
     """
     path = Path(name) if Path(name).suffix in (".yaml", ".yml") else _shipped(name)
-    data = _read(path)
-    parent = data.pop("extends", None)
-    if parent is not None:
-        data = {**_read(_shipped(str(parent))), **data}
+    data = _read_with_parents(path)
     if overrides and "model" in overrides and isinstance(data.get("model_options"), dict):
         known = default_options(overrides["model"]).keys()
         kept = known & data["model_options"].keys()
@@ -226,6 +223,16 @@ def _shipped(name: str) -> Path:
         known = ", ".join(sorted(file.stem for file in folder.glob("*.yaml")))
         raise HyperPoseError(f"recipe {name!r} is unknown; use a YAML file or one of: {known}")
     return path
+
+
+def _read_with_parents(path: Path, children: tuple[Path, ...] = ()) -> dict[str, Any]:
+    if path in children:
+        raise HyperPoseError(f"{children[0]}: extends itself, by way of {path.name}")
+    data = _read(path)
+    parent = data.pop("extends", None)
+    if parent is None:
+        return data
+    return {**_read_with_parents(_shipped(str(parent)), (*children, path)), **data}
 
 
 def _read(path: Path) -> dict[str, Any]:
