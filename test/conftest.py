@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import cv2
 import numpy as np
@@ -17,7 +19,40 @@ from hyperpose_core.images import Preprocessing, RgbImage
 from hyperpose_core.models.registry import build_model, default_normalisation
 from hyperpose_core.uncertainty import Uncertainty
 
+if TYPE_CHECKING:  # import rclpy, which not every machine has
+    from localizer_helpers import Conversation
+    from ros_helpers import TestPeer
+
 PROJECT_ROOT = Path(__file__).resolve().parents[1]
+
+
+@pytest.fixture(scope="module")
+def domain_id() -> Iterator[int]:
+    """A ROS domain that nobody else on this machine uses meanwhile."""
+    from ros_helpers import claimed_domain
+
+    with claimed_domain() as claimed:
+        yield claimed
+
+
+@pytest.fixture(scope="module")
+def peer(domain_id: int) -> Iterator[TestPeer]:
+    """A node that plays the rest of the robot."""
+    from ros_helpers import TestPeer
+
+    with TestPeer(domain_id) as peer:
+        yield peer
+
+
+@pytest.fixture(scope="module")
+def start(
+    peer: TestPeer, domain_id: int, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Callable[..., Conversation]]:
+    """Starts localizers by name, each in a process of its own."""
+    from localizer_helpers import localizers
+
+    with localizers(peer, domain_id, tmp_path_factory.mktemp("localizers")) as start:
+        yield start
 
 
 @pytest.fixture(scope="session")

@@ -25,7 +25,7 @@ from localizer_helpers import (  # noqa: E402
     localizers,
     message_of,
 )
-from ros_helpers import TestPeer, claimed_domain, send_until, wait_until  # noqa: E402
+from ros_helpers import TestPeer, send_until, wait_until  # noqa: E402
 from sensor_msgs.msg import CameraInfo, Image, RegionOfInterest  # noqa: E402
 
 from hyperpose_core.checkpoint import Checkpoint, load_checkpoint, save_checkpoint  # noqa: E402
@@ -144,18 +144,6 @@ class Heard:
 
     def warning(self, text: str) -> None:
         self.warnings.append(text)
-
-
-@pytest.fixture(scope="module")
-def domain_id() -> Iterator[int]:
-    with claimed_domain() as claimed:
-        yield claimed
-
-
-@pytest.fixture(scope="module")
-def peer(domain_id: int) -> Iterator[TestPeer]:
-    with TestPeer(domain_id) as peer:
-        yield peer
 
 
 def trained_on(tiny_checkpoint: FilePath, distortion: tuple[float, ...], focal: float = FOCAL) -> Checkpoint:

@@ -22,10 +22,9 @@ from localizer_helpers import (  # noqa: E402
     SECOND,
     Conversation,
     assert_adds_up,
-    localizers,
     message_of,
 )
-from ros_helpers import NodeProcess, TestPeer, claimed_domain, send_until, wait_until  # noqa: E402
+from ros_helpers import NodeProcess, TestPeer, send_until, wait_until  # noqa: E402
 from rosgraph_msgs.msg import Clock  # noqa: E402
 from sensor_msgs.msg import Image  # noqa: E402
 
@@ -37,26 +36,6 @@ from hyperpose_ros.conversions import stamp_from_nanoseconds, stamp_to_nanosecon
 IMAGES_IN_BAG, BAG_RATE_HZ = 24, 10
 
 stamps = itertools.count(1_403_774_720 * SECOND, SECOND // 7)
-
-
-@pytest.fixture(scope="module")
-def domain_id() -> Iterator[int]:
-    with claimed_domain() as claimed:
-        yield claimed
-
-
-@pytest.fixture(scope="module")
-def peer(domain_id: int) -> Iterator[TestPeer]:
-    with TestPeer(domain_id) as peer:
-        yield peer
-
-
-@pytest.fixture(scope="module")
-def start(
-    peer: TestPeer, domain_id: int, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[Callable[..., Conversation]]:
-    with localizers(peer, domain_id, tmp_path_factory.mktemp("localizers")) as start:
-        yield start
 
 
 @pytest.fixture(scope="module")

@@ -6,7 +6,7 @@ import array
 import itertools
 import re
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path as FilePath
 
 import cv2
@@ -22,11 +22,10 @@ from localizer_helpers import (  # noqa: E402
     Conversation,
     assert_adds_up,
     assert_same_pose,
-    localizers,
     message_of,
 )
 from rclpy.qos import QoSProfile, QoSReliabilityPolicy  # noqa: E402
-from ros_helpers import TestPeer, claimed_domain, wait_until  # noqa: E402
+from ros_helpers import TestPeer, wait_until  # noqa: E402
 from sensor_msgs.msg import CompressedImage, Image  # noqa: E402
 
 from hyperpose_core.estimator import PoseEstimator  # noqa: E402
@@ -40,26 +39,6 @@ EVERYTHING = QoSProfile(depth=100, reliability=QoSReliabilityPolicy.RELIABLE)
 MOST_GROWTH_MB = 64.0
 
 stamps = itertools.count(1_403_774_720 * SECOND, SECOND // 7)
-
-
-@pytest.fixture(scope="module")
-def domain_id() -> Iterator[int]:
-    with claimed_domain() as claimed:
-        yield claimed
-
-
-@pytest.fixture(scope="module")
-def peer(domain_id: int) -> Iterator[TestPeer]:
-    with TestPeer(domain_id) as peer:
-        yield peer
-
-
-@pytest.fixture(scope="module")
-def start(
-    peer: TestPeer, domain_id: int, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[Callable[..., Conversation]]:
-    with localizers(peer, domain_id, tmp_path_factory.mktemp("localizers")) as start:
-        yield start
 
 
 def memory_mb(process_id: int, entry: str) -> float:

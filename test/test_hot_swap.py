@@ -30,7 +30,7 @@ from localizer_helpers import (  # noqa: E402
 )
 from rclpy.publisher import Publisher  # noqa: E402
 from rclpy.qos import QoSProfile, QoSReliabilityPolicy  # noqa: E402
-from ros_helpers import TestPeer, claimed_domain, diagnostic_values, send_until, wait_until  # noqa: E402
+from ros_helpers import TestPeer, diagnostic_values, send_until, wait_until  # noqa: E402
 from sensor_msgs.msg import Image  # noqa: E402
 from std_srvs.srv import Trigger  # noqa: E402
 
@@ -53,18 +53,6 @@ ALL_OF_THEM = QoSProfile(depth=DEPTH, reliability=QoSReliabilityPolicy.RELIABLE)
 PICTURES = [draw_image(seed) for seed in range(5)]
 
 stamps = itertools.count(1_403_774_720 * SECOND, SECOND // 30)
-
-
-@pytest.fixture(scope="module")
-def domain_id() -> Iterator[int]:
-    with claimed_domain() as claimed:
-        yield claimed
-
-
-@pytest.fixture(scope="module")
-def peer(domain_id: int) -> Iterator[TestPeer]:
-    with TestPeer(domain_id) as peer:
-        yield peer
 
 
 @pytest.fixture(scope="module")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import array
 import itertools
 import signal
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path as FilePath
 from typing import Any
 
@@ -25,11 +25,10 @@ from localizer_helpers import (  # noqa: E402
     Conversation,
     assert_adds_up,
     assert_same_pose,
-    localizers,
     message_of,
 )
 from rclpy.publisher import Publisher  # noqa: E402
-from ros_helpers import TestPeer, claimed_domain, wait_until  # noqa: E402
+from ros_helpers import TestPeer, wait_until  # noqa: E402
 from sensor_msgs.msg import Image  # noqa: E402
 
 from hyperpose_core.estimator import PoseEstimator  # noqa: E402
@@ -45,26 +44,6 @@ LOOKING_AHEAD = (0.4, 0.1, 1.2, -0.5, 0.5, -0.5, 0.5)
 
 stamps = itertools.count(1_403_774_720 * SECOND, SECOND // 7)
 """Rising stamps for the tests that use a camera one after the other."""
-
-
-@pytest.fixture(scope="module")
-def domain_id() -> Iterator[int]:
-    with claimed_domain() as claimed:
-        yield claimed
-
-
-@pytest.fixture(scope="module")
-def peer(domain_id: int) -> Iterator[TestPeer]:
-    with TestPeer(domain_id) as peer:
-        yield peer
-
-
-@pytest.fixture(scope="module")
-def start(
-    peer: TestPeer, domain_id: int, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[Callable[..., Conversation]]:
-    with localizers(peer, domain_id, tmp_path_factory.mktemp("localizers")) as start:
-        yield start
 
 
 @pytest.fixture(scope="module")

@@ -6,7 +6,7 @@ import array
 import itertools
 import signal
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path as FilePath
 
 import cv2
@@ -26,11 +26,10 @@ from localizer_helpers import (  # noqa: E402
     Conversation,
     assert_adds_up,
     assert_same_pose,
-    localizers,
     message_of,
 )
 from rclpy.qos import QoSReliabilityPolicy  # noqa: E402
-from ros_helpers import TestPeer, claimed_domain, send_until, wait_until  # noqa: E402
+from ros_helpers import TestPeer, send_until, wait_until  # noqa: E402
 from rosgraph_msgs.msg import Clock  # noqa: E402
 from sensor_msgs.msg import CompressedImage, Image  # noqa: E402
 
@@ -46,26 +45,6 @@ from hyperpose_ros.conversions import (  # noqa: E402
 
 stamps = itertools.count(1_403_774_720 * SECOND, SECOND // 7)
 """Rising stamps for the tests that use a camera one after the other."""
-
-
-@pytest.fixture(scope="module")
-def domain_id() -> Iterator[int]:
-    with claimed_domain() as claimed:
-        yield claimed
-
-
-@pytest.fixture(scope="module")
-def peer(domain_id: int) -> Iterator[TestPeer]:
-    with TestPeer(domain_id) as peer:
-        yield peer
-
-
-@pytest.fixture(scope="module")
-def start(
-    peer: TestPeer, domain_id: int, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[Callable[..., Conversation]]:
-    with localizers(peer, domain_id, tmp_path_factory.mktemp("localizers")) as start:
-        yield start
 
 
 @pytest.fixture(scope="module")

@@ -26,7 +26,7 @@ from localizer_helpers import (  # noqa: E402
 from nav_msgs.msg import Odometry  # noqa: E402
 from rclpy.publisher import Publisher  # noqa: E402
 from rclpy.qos import QoSDurabilityPolicy, QoSProfile  # noqa: E402
-from ros_helpers import TestPeer, claimed_domain, wait_until  # noqa: E402
+from ros_helpers import TestPeer, wait_until  # noqa: E402
 from sensor_msgs.msg import Image  # noqa: E402
 from tf2_msgs.msg import TFMessage  # noqa: E402
 
@@ -116,18 +116,6 @@ def driven(nanoseconds: int) -> Pose:
     """Odometry at an image's stamp plus some nanoseconds: the robot drives at 1 m/s and turns at 1 rad/s."""
     seconds = nanoseconds / SECOND
     return Pose([7.0 + seconds, 2.0, 0.0], rotation_vector_to_quaternion([0.0, 0.0, 0.3 + seconds]))
-
-
-@pytest.fixture(scope="module")
-def domain_id() -> Iterator[int]:
-    with claimed_domain() as claimed:
-        yield claimed
-
-
-@pytest.fixture(scope="module")
-def peer(domain_id: int) -> Iterator[TestPeer]:
-    with TestPeer(domain_id) as peer:
-        yield peer
 
 
 @pytest.fixture(scope="module")

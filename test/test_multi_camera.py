@@ -30,7 +30,7 @@ from rclpy.context import Context  # noqa: E402
 from rclpy.node import Node  # noqa: E402
 from rclpy.parameter import Parameter  # noqa: E402
 from rclpy.publisher import Publisher  # noqa: E402
-from ros_helpers import LONG_ENOUGH_S, TestPeer, claimed_domain, wait_until  # noqa: E402
+from ros_helpers import LONG_ENOUGH_S, TestPeer, wait_until  # noqa: E402
 from sensor_msgs.msg import Image  # noqa: E402
 
 from hyperpose_core.checkpoint import load_checkpoint, save_checkpoint  # noqa: E402
@@ -300,18 +300,6 @@ def test_a_camera_that_says_nothing_or_sits_nobody_knows_where_leaves_it_to_the_
         np.testing.assert_allclose(fix.base.pose.matrix(), body.matrix(), atol=1e-9)
     nowhere = locate({"front": None, "rear": None}, [elsewhere, elsewhere])
     assert nowhere.base is None and nowhere.published is None
-
-
-@pytest.fixture(scope="module")
-def domain_id() -> Iterator[int]:
-    with claimed_domain() as claimed:
-        yield claimed
-
-
-@pytest.fixture(scope="module")
-def peer(domain_id: int) -> Iterator[TestPeer]:
-    with TestPeer(domain_id) as peer:
-        yield peer
 
 
 @pytest.fixture(scope="module")

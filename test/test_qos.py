@@ -26,25 +26,13 @@ from localizer_helpers import (  # noqa: E402
 )
 from rclpy.qos import QoSDurabilityPolicy, QoSProfile  # noqa: E402
 from rclpy.utilities import get_rmw_implementation_identifier  # noqa: E402
-from ros_helpers import PROJECT_ROOT, TestPeer, claimed_domain, wait_until  # noqa: E402
+from ros_helpers import PROJECT_ROOT, TestPeer, wait_until  # noqa: E402
 from sensor_msgs.msg import CompressedImage, Image  # noqa: E402
 from std_msgs.msg import String  # noqa: E402
 
 LATCHED = QoSProfile(depth=10, durability=QoSDurabilityPolicy.TRANSIENT_LOCAL)
 
 stamps = itertools.count(1_403_774_720 * SECOND, SECOND // 7)
-
-
-@pytest.fixture(scope="module")
-def domain_id() -> Iterator[int]:
-    with claimed_domain() as claimed:
-        yield claimed
-
-
-@pytest.fixture(scope="module")
-def peer(domain_id: int) -> Iterator[TestPeer]:
-    with TestPeer(domain_id) as peer:
-        yield peer
 
 
 @pytest.fixture(scope="module")

@@ -9,10 +9,10 @@ from dataclasses import replace
 from pathlib import Path
 
 import cv2
+import experiment_helpers
 import numpy as np
 import pytest
 import torch
-import yaml
 from conftest import draw_image
 
 from hyperpose_core.checkpoint import load_checkpoint
@@ -30,23 +30,9 @@ from hyperpose_core.training.split import split_blocks
 from hyperpose_core.training.trainer import Trainer
 from hyperpose_core.virtual_turns import Intrinsics
 
-TINY = {
-    "model": "hyperpose",
-    "model_options": {"backbone": "efficientnet_lite0", "hidden_width": 32, "generator_width": 8},
-    "pretrained": False,
-    "resize": [48, 64],
-    "crop": None,
-    "batch_size": 4,
-    "epochs": 3,
-    "learning_rate": 1e-3,
-    "validation": {"fraction": 0.25, "block": 3},
-}
-
 
 def write_recipe(folder: Path, **changes: object) -> str:
-    path = folder / "recipe.yaml"
-    path.write_text(yaml.safe_dump({**TINY, **changes}))
-    return str(path)
+    return str(experiment_helpers.write_recipe(folder, **{"epochs": 3, **changes}))
 
 
 def test_every_shipped_recipe_is_valid() -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path as FilePath
 
@@ -16,10 +16,10 @@ pytest.importorskip("tf2_msgs", reason="tf2_msgs is missing: `make venv` builds 
 
 from conftest import draw_image  # noqa: E402
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus  # noqa: E402
-from localizer_helpers import RELIABLE, SECOND, Conversation, localizers, message_of  # noqa: E402
+from localizer_helpers import RELIABLE, SECOND, Conversation, message_of  # noqa: E402
 from nav_msgs.msg import Odometry  # noqa: E402
 from rclpy.publisher import Publisher  # noqa: E402
-from ros_helpers import TestPeer, claimed_domain, diagnostic_values, send_until, wait_until  # noqa: E402
+from ros_helpers import TestPeer, diagnostic_values, send_until, wait_until  # noqa: E402
 from sensor_msgs.msg import Image  # noqa: E402
 from small_networks import small  # noqa: E402
 
@@ -219,26 +219,6 @@ def test_diagnostics_hear_of_it_once_most_fixes_are_not_trusted() -> None:
 # Over DDS: a localizer in a process of its own.
 
 stamps = itertools.count(1_500_000_000 * SECOND, SECOND)
-
-
-@pytest.fixture(scope="module")
-def domain_id() -> Iterator[int]:
-    with claimed_domain() as claimed:
-        yield claimed
-
-
-@pytest.fixture(scope="module")
-def peer(domain_id: int) -> Iterator[TestPeer]:
-    with TestPeer(domain_id) as peer:
-        yield peer
-
-
-@pytest.fixture(scope="module")
-def start(
-    peer: TestPeer, domain_id: int, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[Callable[..., Conversation]]:
-    with localizers(peer, domain_id, tmp_path_factory.mktemp("localizers")) as start:
-        yield start
 
 
 class Robot:
