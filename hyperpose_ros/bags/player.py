@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import signal
 import sys
 from collections.abc import Sequence
 
@@ -50,6 +51,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _replay(arguments: argparse.Namespace, ros_arguments: list[str]) -> int:
     options = _options(arguments)
     # Ctrl-C must end the replay as an exception; rclpy's own handler would pull the context from under it.
+    # What a script puts into the background inherits an ignored SIGINT; a node ends on it all the same.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     rclpy.init(args=ros_arguments, signal_handler_options=SignalHandlerOptions.NO)
     node = rclpy.create_node(_NAME)
     try:
