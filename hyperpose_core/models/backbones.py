@@ -45,12 +45,11 @@ class Endpoints(NamedTuple):
     stride32: Tensor | None
 
     def summary(self) -> Tensor:
-        """Return one short vector an image, [N, 4 C]; no gradient flows through it.
+        """Return one short vector an image, [N, C]: the stride-16 map's mean; no gradient flows through it.
 
-        The means of the stride-8 map over the image's four quarters. Of the maps and grids that were tried,
-        distances between these foretold errors on held-out blocks about best, and they are the shortest.
+        Deep enough not to take a change of light for another place, and it errs on the cautious side.
         """
-        return nn.functional.adaptive_avg_pool2d(self.stride8.detach().float(), 2).flatten(1)
+        return self.stride16.detach().float().mean(dim=(2, 3))
 
 
 class Backbone(nn.Module):
