@@ -9,9 +9,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from experiment_helpers import write_recipe
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
-from test_training import write_recipe
 
 from hyperpose_core.checkpoint import load_checkpoint, save_checkpoint
 from hyperpose_core.cli.main import main
@@ -123,7 +123,7 @@ def test_a_damaged_region_is_one_line_that_names_the_file(
 def test_training_writes_where_it_trained_and_not_what_it_held_out(
     tmp_path: Path, seven_scenes_folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    recipe = load_recipe(write_recipe(tmp_path, epochs=1))
+    recipe = load_recipe(str(write_recipe(tmp_path, epochs=1)))
     data = open_dataset(seven_scenes_folder, split="train")
     best = Trainer(recipe, data, tmp_path / "run", "cpu").run()
     training, held_out = split_blocks(data.images, recipe.validation)

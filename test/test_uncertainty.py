@@ -10,8 +10,8 @@ import pytest
 import torch
 import yaml
 from conftest import draw_image, see_images
+from experiment_helpers import TINY
 from small_networks import HYPERNETWORKS, MULTI_SCENE, draw_inputs, small
-from test_training import TINY
 
 from hyperpose_core.calibration import CHI_SQUARE_3, HeldOut, calibrate, squared_mahalanobis
 from hyperpose_core.checkpoint import load_checkpoint, save_checkpoint
