@@ -30,7 +30,7 @@ endif
 help:  ## Say what there is
 	@sed -n 's/^\([a-z]*\):[^#]*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 16
 
-venv: $(VENV)/made.package  ## Make .venv with ROS 2, torch and all the rest (once: about 6 GB)
+venv: $(VENV)/made.package  ## Make .venv with ROS 2, torch and all the rest (once: about 7.5 GB)
 
 # A stamp file a step: what is up to date is not done again.
 $(VENV)/made.environment:
