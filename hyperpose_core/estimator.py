@@ -8,14 +8,16 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from hyperpose_core.checkpoint import Checkpoint, load_checkpoint
+from hyperpose_core.engines import Engine, build_engine
+from hyperpose_core.engines.engine import EXPORTED_SUFFIX, check_choice
 from hyperpose_core.errors import HyperPoseError
 from hyperpose_core.familiarity import Answers
 from hyperpose_core.geometry import Array, Pose
 from hyperpose_core.images import RgbImage
-from hyperpose_core.models.registry import build_model
+from hyperpose_core.network import build_network as build_network
 from hyperpose_core.virtual_turns import TurnedViews
 
 
@@ -64,10 +66,18 @@ class PoseEstimator:
 
     Attributes:
         checkpoint: what the network was built from, without its tensors' second copy.
+        engine: what runs the network.
         device: where it runs.
     """
 
-    def __init__(self, checkpoint: Checkpoint, device: str = "auto", turn_deg: float = 0.0) -> None:
+    def __init__(
+        self,
+        checkpoint: Checkpoint,
+        device: str = "auto",
+        turn_deg: float = 0.0,
+        engine: str | Engine = "auto",
+        precision: str = "auto",
+    ) -> None:
         """Build the network of a checkpoint on a device.
 
         Args:
@@ -75,29 +85,59 @@ class PoseEstimator:
             device: "auto", "cpu", "cuda" or "cuda:N".
             turn_deg: average the answers to seven virtually turned views of each image, turned by so many
                 degrees, which takes seven times as long; 0 asks about the image alone.
+            engine: how to run the network, one of `engines.ENGINE_NAMES`; or one that does already, whose
+                device and precision then hold.
+            precision: of its arithmetic, one of `engines.PRECISIONS`; "auto" is float32.
 
         Raises:
-            HyperPoseError: the device is unknown, the tensors don't fit the architecture, or the turn is
-                impossible.
+            HyperPoseError: the device, the engine or the precision is unknown or not to be had here, the
+                tensors don't fit the architecture, or the turn is impossible.
         """
         self.checkpoint = checkpoint
-        self.device = select_device(device)
-        network = build_network(checkpoint).eval().requires_grad_(False)
-        self._network = network.to(self.device).to(memory_format=torch.channels_last)
+        if isinstance(engine, str):
+            engine = build_engine(
+                engine, checkpoint, select_device(device), precision, _input_size(checkpoint)
+            )
+        self.engine = engine
+        self.device = engine.device
         self._views = TurnedViews(turn_deg, checkpoint.camera, checkpoint.preprocessing) if turn_deg else None
 
     @classmethod
-    def load(cls, path: Path | str, device: str = "auto", turn_deg: float = 0.0) -> PoseEstimator:
-        """Build from a checkpoint file; the other arguments are the constructor's.
+    def load(
+        cls,
+        path: Path | str,
+        device: str = "auto",
+        turn_deg: float = 0.0,
+        engine: str = "auto",
+        precision: str = "auto",
+    ) -> PoseEstimator:
+        """Build from a checkpoint file, or from one that `hyperpose export` made of it (.onnx).
+
+        The other arguments are the constructor's. An exported file has its engine and precision in it, and
+        no others can be asked for.
 
         Raises:
-            HyperPoseError: the file or the device is wrong; the message names it.
+            HyperPoseError: the file or another argument is wrong; the message names it.
         """
         try:
-            return cls(load_checkpoint(Path(path)), device, turn_deg)
+            if Path(path).suffix.lower() == EXPORTED_SUFFIX:
+                return cls._load_exported(Path(path), device, turn_deg, engine, precision)
+            return cls(load_checkpoint(Path(path)), device, turn_deg, engine, precision)
         except HyperPoseError as error:
             message = str(error)
             raise HyperPoseError(message if str(path) in message else f"{path}: {message}") from error
+
+    @classmethod
+    def _load_exported(
+        cls, path: Path, device: str, turn_deg: float, engine: str, precision: str
+    ) -> PoseEstimator:
+        # Its runtime is an optional package.
+        from hyperpose_core.engines.exported import load_exported
+
+        checkpoint, exported = load_exported(path, select_device(device))
+        check_choice("engine of an exported file", engine, ("auto", "exported"))
+        check_choice("precision of this exported file", precision, ("auto", exported.precision))
+        return cls(checkpoint, turn_deg=turn_deg, engine=exported)
 
     def estimate(self, images: Sequence[RgbImage]) -> list[PoseEstimate]:
         """Estimate the poses of RGB uint8 images [H, W, 3], which must share one input size."""
@@ -131,7 +171,7 @@ class PoseEstimator:
         if self._views is not None:
             inputs = self._views.views(inputs)
         with torch.inference_mode():
-            output = self._network(inputs.to(self.device, memory_format=torch.channels_last))
+            output = self.engine(inputs)
             positions = output.position.double().cpu().numpy()
             orientations = output.orientation.double().cpu().numpy()
             log_probabilities = output.scene_log_probabilities
@@ -168,18 +208,11 @@ class PoseEstimator:
         )
 
 
-def build_network(checkpoint: Checkpoint) -> nn.Module:
-    """Build a checkpoint's network and fill it with its tensors.
-
-    Raises:
-        HyperPoseError: the architecture is unknown or the tensors don't fit it.
-    """
-    network = build_model(checkpoint.architecture, checkpoint.options)
-    try:
-        network.load_state_dict(dict(checkpoint.state), strict=True)
-    except RuntimeError as error:
-        reason = " ".join(str(error).split())
-        raise HyperPoseError(
-            f"the tensors don't fit the architecture {checkpoint.architecture!r}: {reason}"
-        ) from error
-    return network
+def _input_size(checkpoint: Checkpoint) -> tuple[int, int] | None:
+    """Give (height, width) of the network's input where the checkpoint tells it."""
+    preprocessing, camera = checkpoint.preprocessing, checkpoint.camera
+    if camera is not None:
+        return preprocessing.input_size(camera.height, camera.width)
+    if preprocessing.crop is not None:
+        return preprocessing.crop, preprocessing.crop
+    return None if isinstance(preprocessing.resize, int) else preprocessing.resize

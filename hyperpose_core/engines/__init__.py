@@ -1,0 +1,44 @@
+"""Engines: ways to run a trained network, chosen by name."""
+
+from __future__ import annotations
+
+import torch
+
+from hyperpose_core.checkpoint import Checkpoint
+from hyperpose_core.engines.eager import EagerEngine
+from hyperpose_core.engines.engine import ENGINE_NAMES, PRECISIONS, Engine, check_choice
+from hyperpose_core.errors import HyperPoseError
+from hyperpose_core.network import build_network
+
+__all__ = ["ENGINE_NAMES", "PRECISIONS", "Engine", "build_engine"]
+
+
+def build_engine(
+    name: str,
+    checkpoint: Checkpoint,
+    device: torch.device,
+    precision: str = "auto",
+    input_size: tuple[int, int] | None = None,
+) -> Engine:
+    """Build the engine of a name around a checkpoint's network.
+
+    Args:
+        name: one of `ENGINE_NAMES`; "auto" takes the fastest that needs nothing more than PyTorch and
+            starts at once.
+        checkpoint: the network.
+        device: where to run it.
+        precision: one of `PRECISIONS`; "auto" is float32.
+        input_size: (height, width) of the images in pixels where it is known, to prepare for it.
+
+    Raises:
+        HyperPoseError: the name or the precision is unknown, or this machine cannot do it; or the tensors do
+            not fit the architecture.
+    """
+    check_choice("engine", name, ENGINE_NAMES)
+    check_choice("precision", precision, PRECISIONS)
+    if name == "exported":
+        raise HyperPoseError(
+            "the engine exported runs a file that `hyperpose export` wrote: give that .onnx file in place of "
+            "the checkpoint"
+        )
+    return EagerEngine(build_network(checkpoint), device)
