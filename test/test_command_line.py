@@ -37,6 +37,30 @@ def test_help_names_every_verb_and_says_how_to_train() -> None:
     assert "--data" in hyperpose("train", "--help").stdout
 
 
+def test_help_does_not_wait_for_torch() -> None:
+    program = (
+        "import sys; from hyperpose_core.cli.main import build_parser; build_parser().format_help(); "
+        "sys.exit('torch' in sys.modules)"
+    )
+    assert subprocess.run([sys.executable, "-c", program], check=False).returncode == 0
+
+
+def test_every_verb_that_help_names_has_a_help_of_its_own(capsys: pytest.CaptureFixture[str]) -> None:
+    verbs = re.findall(r"\w+", _error_of(["no-such-verb"], capsys).partition("choose from")[2])
+    assert len(verbs) >= 12
+    for verb in verbs:
+        with pytest.raises(SystemExit) as ended:
+            main([verb, "--help"])
+        assert ended.value.code == 0
+        assert f"usage: hyperpose {verb} " in capsys.readouterr().out
+
+
+def _error_of(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> str:
+    with pytest.raises(SystemExit):
+        main(arguments)
+    return capsys.readouterr().err
+
+
 def test_predict_prints_and_writes_the_pose(tiny_checkpoint: Path, photograph: Path, tmp_path: Path) -> None:
     table = tmp_path / "poses.csv"
     done = hyperpose("predict", tiny_checkpoint, photograph, "--csv", table, "--device", "cpu")

@@ -23,7 +23,6 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     """Add the verb's parser."""
     parser = subparsers.add_parser(
         "ablate",
-        help="train with and without hypernetwork and compare",
         description="Train a network with and without its hypernetwork from the same seeds, score all on the "
         "test data, and say by how much the median errors differ, with confidence intervals. Interrupted, "
         "the same command goes on where it was; finished runs are not made again. Writes results.md, "

@@ -21,7 +21,6 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     """Add the verb's parser."""
     parser = subparsers.add_parser(
         "align",
-        help="fit where the trained world lies in a robot's map",
         description="Fit the localizer's parameter world_to_map, the trained world's pose in map_frame, to "
         "poses of the camera that are known in both. Both files are in the TUM format (timestamp x y z qx qy "
         "qz qw), as `hyperpose evaluate`, the evaluator and evo write them. Poses are matched by stamp; a "

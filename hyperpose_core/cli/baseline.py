@@ -35,7 +35,6 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     """Add the verb's parser."""
     parser = subparsers.add_parser(
         "baseline",
-        help="score the nearest training frame, which a network has to beat",
         description="Give each test frame the pose of the training frame that looks most alike, by pooled "
         "features of an ImageNet backbone, and score it as `hyperpose evaluate` scores a network; then the "
         "same for the training frame whose pose is nearest, which no retrieval can beat "

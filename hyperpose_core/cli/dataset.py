@@ -19,7 +19,7 @@ PROBLEMS_FOUND = 1
 
 def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """Add the verb's parser."""
-    parser = subparsers.add_parser("dataset", help="look at a dataset", description="Look at a dataset.")
+    parser = subparsers.add_parser("dataset", description="Look at a dataset.")
     actions = parser.add_subparsers(dest="action", required=True, metavar="ACTION")
     check = actions.add_parser(
         "check",

@@ -17,7 +17,6 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     """Add the verb's parser."""
     parser = subparsers.add_parser(
         "ecl",
-        help="make evening, winter and summer variants of test frames",
         description="Variants of test frames in other light and season, as in the paper's Extended Cambridge "
         "Landmarks (ECL).",
     )

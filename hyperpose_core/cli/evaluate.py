@@ -30,7 +30,6 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     """Add the verb's parser."""
     parser = subparsers.add_parser(
         "evaluate",
-        help="score a checkpoint on images whose poses are known",
         description="Estimate the pose of every image and compare it with the true one, without any "
         "alignment. Prints median, mean, 95th percentile and maximum of the position and orientation errors, "
         "recalls and the time an image takes; writes results.json, TUM trajectories for evo, plots and "

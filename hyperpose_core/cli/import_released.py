@@ -51,7 +51,6 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     """Add the verb's parser."""
     parser = subparsers.add_parser(
         "import",
-        help="turn weights released with the paper into a checkpoint",
         description="Read a released state dict (no code in it is run), check every key and shape, and write "
         "a self-describing checkpoint. The covariance of its poses is unknown until it is measured.",
         epilog="example: hyperpose import mshyperpose_7scenes.pth --model mshyperpose --dataset 7scenes "

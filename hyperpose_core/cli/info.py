@@ -55,7 +55,6 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     """Add the verb's parser."""
     parser = subparsers.add_parser(
         "info",
-        help="say what a checkpoint holds",
         description="Print the architecture, the size of its parts, scenes, frames, preprocessing, "
         "how it was trained and what it scored on held-out data.",
     )

@@ -3,55 +3,53 @@
 from __future__ import annotations
 
 import argparse
+import importlib
 import sys
 from collections.abc import Sequence
 
 from hyperpose_core import __version__
-from hyperpose_core.cli import (
-    ablate,
-    align,
-    baseline,
-    dataset,
-    ecl,
-    evaluate,
-    import_released,
-    info,
-    predict,
-    reproduce,
-    simulate,
-    train,
-)
 from hyperpose_core.errors import HyperPoseError
 
 USER_MISTAKE = 2
 INTERRUPTED = 130
 
-_VERBS = (
-    train,
-    evaluate,
-    predict,
-    info,
-    import_released,
-    simulate,
-    dataset,
-    ecl,
-    align,
-    ablate,
-    baseline,
-    reproduce,
-)
+# Summaries stand here since a verb's file may import torch, which takes seconds: only that of the verb that was
+# asked for is imported.
+_VERBS = {
+    "train": "train a network on a dataset",
+    "evaluate": "score a checkpoint on images whose poses are known",
+    "predict": "estimate the poses of photographs",
+    "info": "say what a checkpoint holds",
+    "import": "turn weights released with the paper into a checkpoint",
+    "simulate": "render a small simulated RobotCar",
+    "dataset": "look at a dataset",
+    "ecl": "make evening, winter and summer variants of test frames",
+    "align": "fit where the trained world lies in a robot's map",
+    "ablate": "train with and without hypernetwork and compare",
+    "baseline": "score the nearest training frame, which a network has to beat",
+    "reproduce": "make one of the paper's tables again",
+}
+_MODULES = {"import": "import_released"}  # a verb that cannot be a module's name
 
 
-def build_parser() -> argparse.ArgumentParser:
-    """Return the parser of all verbs; each verb's file adds its own."""
+def build_parser(verb: str | None = None) -> argparse.ArgumentParser:
+    """Return the parser of all verbs, of which one has its arguments, added by the verb's file.
+
+    Args:
+        verb: the one that is asked for; None leaves all of them without arguments.
+    """
     parser = argparse.ArgumentParser(
         prog="hyperpose",
         description="Train, evaluate and use HyperPose networks: a camera's pose from one image.",
     )
     parser.add_argument("--version", action="version", version=f"hyperpose {__version__}")
     subparsers = parser.add_subparsers(dest="verb", required=True, metavar="VERB")
-    for verb in _VERBS:
-        verb.add_parser(subparsers)
+    for name, summary in _VERBS.items():
+        if name == verb:
+            module = importlib.import_module(f"hyperpose_core.cli.{_MODULES.get(name, name)}")
+            module.add_parser(subparsers)
+        else:
+            subparsers.add_parser(name, help=summary)
     return parser
 
 
@@ -61,8 +59,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     Returns:
         0, or 2 for a mistake of the user's (said in one line), or 130 when interrupted.
     """
-    parsed = build_parser().parse_args(arguments)
+    arguments = sys.argv[1:] if arguments is None else arguments
+    # No option before the verb takes a value.
+    verb = next((argument for argument in arguments if not argument.startswith("-")), None)
     try:
+        parsed = build_parser(verb).parse_args(arguments)
         return int(parsed.run(parsed))
     except HyperPoseError as error:
         print(f"hyperpose: error: {error}", file=sys.stderr)

@@ -19,7 +19,6 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     """Add the verb's parser."""
     parser = subparsers.add_parser(
         "predict",
-        help="estimate the poses of photographs",
         description="Estimate the camera pose of each image: position in metres in the checkpoint's world, "
         "orientation as the quaternion that rotates the camera's optical frame (x right, y down, z forward) "
         "to it.",

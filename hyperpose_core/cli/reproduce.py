@@ -23,7 +23,6 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     """Add the verb's parser."""
     parser = subparsers.add_parser(
         "reproduce",
-        help="make one of the paper's tables again",
         description="Train and score every network that a table of the paper needs, and set the figures "
         "beside the published ones. What is missing is left out, and said. Interrupted, the same command "
         "goes on where it was; finished runs are not made again. Writes results.md, results.json and a plot.",

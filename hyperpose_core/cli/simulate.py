@@ -20,7 +20,6 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     defaults = SimulationOptions()
     parser = subparsers.add_parser(
         "simulate",
-        help="render a small simulated RobotCar",
         description="Drive around a simulated block of streets several times, in different light and season, "
         "and write what the camera, INS, GPS and visual odometry see in the layout of Oxford RobotCar. Runs "
         "that are there already are kept.",

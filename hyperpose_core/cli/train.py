@@ -17,7 +17,6 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     """Add the verb's parser."""
     parser = subparsers.add_parser(
         "train",
-        help="train a network on a dataset",
         description="Train a network. The run's folder gets best.safetensors, last.safetensors, history.csv, "
         "TensorBoard scalars and what --resume needs.",
     )
