@@ -13,8 +13,8 @@ from hyperpose_core.errors import HyperPoseError
 USER_MISTAKE = 2
 INTERRUPTED = 130
 
-# Summaries stand here since a verb's file may import torch, which takes seconds: only that of the verb that was
-# asked for is imported.
+# Summaries stand here since a verb's file may import torch, which takes seconds: only the file of the verb
+# that is asked for is imported.
 _VERBS = {
     "train": "train a network on a dataset",
     "evaluate": "score a checkpoint on images whose poses are known",
