@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Callable
 from dataclasses import asdict
@@ -12,17 +11,14 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from hyperpose_core.errors import HyperPoseError
 from hyperpose_core.evaluation import tables
 from hyperpose_core.evaluation.plot_style import GROUPS, INK, MUTED, error_bars, new_figure, style_axes
 from hyperpose_core.evaluation.statistics import Interval, PairedComparison
 from hyperpose_core.evaluation.tables import interval_text
 from hyperpose_core.experiments.ablation import Ablation, Group
-from hyperpose_core.experiments.documents import plain_data
+from hyperpose_core.experiments.documents import write_results
 from hyperpose_core.experiments.text_tables import markdown_table
 
-RESULTS_FILE = "results.json"
-MARKDOWN_FILE = "results.md"
 PLOT_FILE = "ablation.png"
 
 _Form = Callable[[float], str]
@@ -39,16 +35,9 @@ def write_ablation(directory: Path, ablation: Ablation) -> Path:
     Raises:
         HyperPoseError: the folder cannot be written.
     """
-    try:
-        directory.mkdir(parents=True, exist_ok=True)
-        document = json.dumps(plain_data(asdict(ablation)), indent=2, allow_nan=False, ensure_ascii=False)
-        (directory / RESULTS_FILE).write_text(document + "\n", encoding="utf-8")
-        ablation_figure(ablation).savefig(directory / PLOT_FILE, dpi=120)
-        path = directory / MARKDOWN_FILE
-        path.write_text(_markdown(ablation), encoding="utf-8")
-    except OSError as error:
-        raise HyperPoseError(f"{directory}: cannot write the results: {error.strerror or error}") from error
-    return path
+    return write_results(
+        directory, asdict(ablation), _markdown(ablation), {PLOT_FILE: ablation_figure(ablation)}
+    )
 
 
 def format_ablation(ablation: Ablation) -> str:
@@ -96,7 +85,7 @@ def _draw_differences(axes: Axes, intervals: list[Interval]) -> None:
     axes.axhline(0.0, color=MUTED, linewidth=1.2)
 
 
-def _markdown(ablation: Ablation) -> str:
+def _markdown(ablation: Ablation) -> list[str]:
     title = f"# {ablation.with_hypernetwork} against {ablation.without}: does the hypernetwork help?"
     data = (
         f"Trained on {ablation.training}, scored on {ablation.test}, seeds "
@@ -105,7 +94,7 @@ def _markdown(ablation: Ablation) -> str:
     )
     if ablation.conditions_made_by:
         data += f" Conditions of the test images: {ablation.conditions_made_by}."
-    return "\n\n".join([title, data, format_ablation(ablation), f"![]({PLOT_FILE})"]) + "\n"
+    return [title, data, format_ablation(ablation)]
 
 
 def _medians_table(ablation: Ablation) -> str:

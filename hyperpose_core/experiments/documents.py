@@ -1,18 +1,58 @@
-"""Results as plain data."""
+"""Results as plain data, and as the files of a folder."""
 
 from __future__ import annotations
 
+import json
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
+from matplotlib.figure import Figure
 
-def plain_data(value: Any) -> Any:
+from hyperpose_core.errors import HyperPoseError
+
+_RESULTS_FILE = "results.json"
+_MARKDOWN_FILE = "results.md"
+
+
+def write_results(
+    directory: Path, document: Mapping[str, Any], blocks: Sequence[str], figures: Mapping[str, Figure]
+) -> Path:
+    """Write `results.json`, `results.md` and figures into a folder, made where it is missing.
+
+    Args:
+        directory: the folder.
+        document: all figures by name; what is not finite becomes null.
+        blocks: paragraphs and tables of the Markdown file, which ends with the figures.
+        figures: by file name.
+
+    Returns:
+        path of `results.md`.
+
+    Raises:
+        HyperPoseError: the folder cannot be written.
+    """
+    path = directory / _MARKDOWN_FILE
+    try:
+        directory.mkdir(parents=True, exist_ok=True)
+        text = json.dumps(_plain_data(document), indent=2, allow_nan=False, ensure_ascii=False)
+        (directory / _RESULTS_FILE).write_text(text + "\n", encoding="utf-8")
+        for name, figure in figures.items():
+            figure.savefig(directory / name, dpi=120)
+        pictures = [f"![]({name})" for name in figures]
+        path.write_text("\n\n".join([*blocks, *pictures]) + "\n", encoding="utf-8")
+    except OSError as error:
+        raise HyperPoseError(f"{directory}: cannot write the results: {error.strerror or error}") from error
+    return path
+
+
+def _plain_data(value: Any) -> Any:
     """Return what JSON can hold: tuples as lists, and null for what is not a finite number."""
     if isinstance(value, Mapping):
-        return {str(key): plain_data(item) for key, item in value.items()}
+        return {str(key): _plain_data(item) for key, item in value.items()}
     if isinstance(value, (list, tuple)):
-        return [plain_data(item) for item in value]
+        return [_plain_data(item) for item in value]
     if isinstance(value, float) and not math.isfinite(value):
         return None
     return value

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -11,16 +10,12 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from hyperpose_core.errors import HyperPoseError
 from hyperpose_core.evaluation import tables
 from hyperpose_core.evaluation.plot_style import ERROR_NAMES, GROUPS, error_bars, new_figure, style_axes
 from hyperpose_core.evaluation.tables import interval_text
-from hyperpose_core.experiments.documents import plain_data
+from hyperpose_core.experiments.documents import write_results
 from hyperpose_core.experiments.reproduction import Cell, Reproduction, Skipped
 from hyperpose_core.experiments.text_tables import markdown_table
-
-RESULTS_FILE = "results.json"
-MARKDOWN_FILE = "results.md"
 
 
 def write_reproduction(directory: Path, reproduction: Reproduction) -> Path:
@@ -42,20 +37,9 @@ def write_reproduction(directory: Path, reproduction: Reproduction) -> Path:
         "conditions_made_by": reproduction.conditions_made_by,
         "skipped": [asdict(item) for item in reproduction.skipped],
     }
-    try:
-        directory.mkdir(parents=True, exist_ok=True)
-        text = json.dumps(plain_data(document), indent=2, allow_nan=False, ensure_ascii=False)
-        (directory / RESULTS_FILE).write_text(text + "\n", encoding="utf-8")
-        blocks = [f"# {table.title}", format_reproduction(reproduction)]
-        if reproduction.cells:
-            plot = directory / f"{table.name}.png"
-            reproduction_figure(reproduction).savefig(plot, dpi=120)
-            blocks.append(f"![]({plot.name})")
-        path = directory / MARKDOWN_FILE
-        path.write_text("\n\n".join(blocks) + "\n", encoding="utf-8")
-    except OSError as error:
-        raise HyperPoseError(f"{directory}: cannot write the results: {error.strerror or error}") from error
-    return path
+    blocks = [f"# {table.title}", format_reproduction(reproduction)]
+    figures = {f"{table.name}.png": reproduction_figure(reproduction)} if reproduction.cells else {}
+    return write_results(directory, document, blocks, figures)
 
 
 def format_reproduction(reproduction: Reproduction) -> str:
