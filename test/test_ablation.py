@@ -19,8 +19,8 @@ from hyperpose_core.errors import HyperPoseError
 from hyperpose_core.estimator import PoseEstimator
 from hyperpose_core.evaluation.metrics import score
 from hyperpose_core.evaluation.offline import estimate_dataset
-from hyperpose_core.experiments.ablation import PAIRS, frame_groups, recipe_for
-from hyperpose_core.experiments.datasets import join_datasets
+from hyperpose_core.experiments.ablation import PAIRS, recipe_for
+from hyperpose_core.experiments.datasets import frame_groups, join_datasets
 from hyperpose_core.geometry import Pose
 from hyperpose_core.models.registry import build_model
 from hyperpose_core.training.recipe import load_recipe, recipe_to_dict

@@ -27,6 +27,7 @@ _VERBS = {
     "align": "fit where the trained world lies in a robot's map",
     "ablate": "train with and without hypernetwork and compare",
     "baseline": "score the nearest training frame, which a network has to beat",
+    "stages": "say what each stage of a training brings",
     "reproduce": "make one of the paper's tables again",
 }
 _MODULES = {"import": "import_released"}  # a verb that cannot be a module's name

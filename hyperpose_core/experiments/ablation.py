@@ -25,6 +25,7 @@ from hyperpose_core.evaluation.statistics import (
     PairedComparison,
     compare_paired,
 )
+from hyperpose_core.experiments.datasets import frame_groups
 from hyperpose_core.experiments.runs import Run, make_run
 from hyperpose_core.models.registry import default_options
 from hyperpose_core.training.recipe import Recipe
@@ -176,24 +177,6 @@ def run_ablation(
         drops_with=_drops(test, errors[names[0]], bootstrap),
         conditions_made_by=describe_variants(test.images),
     )
-
-
-def frame_groups(test: PosedImageSet) -> list[tuple[str, NDArray[np.intp]]]:
-    """Return the name of each group of test frames and its frames' places.
-
-    Frames are told apart by condition and scene. "All" is there only where there is one condition: the same
-    places under several conditions are not so many independent frames.
-    """
-    several_scenes = len(test.scenes) > 1
-    several_conditions = len({image.condition for image in test.images}) > 1
-    names = np.array(
-        [
-            ", ".join([image.condition or "unnamed"] * several_conditions + [image.scene] * several_scenes)
-            for image in test.images
-        ]
-    )
-    groups = [(name, np.flatnonzero(names == name)) for name in dict.fromkeys(names.tolist()) if name]
-    return groups if several_conditions else [*groups, ("all", np.arange(len(test.images)))]
 
 
 def _drops(

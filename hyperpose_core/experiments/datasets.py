@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import Sequence
 
 import numpy as np
+from numpy.typing import NDArray
 
 from hyperpose_core.datasets.records import PosedImage, PosedImageSet, World
 from hyperpose_core.errors import HyperPoseError
@@ -70,6 +71,24 @@ def fingerprint(data: PosedImageSet) -> str:
         digest.update(f"{image.path.resolve()}\0{size}\0{image.scene}\0{image.condition}\n".encode())
     digest.update(data.positions().tobytes() + data.orientations().tobytes() + data.world.origin.tobytes())
     return digest.hexdigest()
+
+
+def frame_groups(test: PosedImageSet) -> list[tuple[str, NDArray[np.intp]]]:
+    """Return the name of each group of test frames and its frames' places.
+
+    Frames are told apart by condition and scene. "All" is there only where there is one condition: the same
+    places under several conditions are not so many independent frames.
+    """
+    several_scenes = len(test.scenes) > 1
+    several_conditions = len({image.condition for image in test.images}) > 1
+    names = np.array(
+        [
+            ", ".join([image.condition or "unnamed"] * several_conditions + [image.scene] * several_scenes)
+            for image in test.images
+        ]
+    )
+    groups = [(name, np.flatnonzero(names == name)) for name in dict.fromkeys(names.tolist()) if name]
+    return groups if several_conditions else [*groups, ("all", np.arange(len(test.images)))]
 
 
 def _moved(image: PosedImage, shift: Array, condition: str) -> PosedImage:

@@ -24,6 +24,11 @@ _IDENTITY_FILE = "recipe.yaml"
 _HISTORY_FILE = "history.csv"
 
 
+def stage_checkpoint(folder: Path, number: int) -> Path:
+    """Return where a run of several stages keeps what one of them, counted from 0, left."""
+    return folder / f"stage-{number + 1}.safetensors"
+
+
 @dataclass(frozen=True)
 class EpochResult:
     """One epoch's outcome.

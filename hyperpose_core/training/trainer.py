@@ -28,7 +28,13 @@ from hyperpose_core.models.registry import build_model, default_normalisation, d
 from hyperpose_core.training.distributed import ProcessGroup, local_device
 from hyperpose_core.training.held_out import calibrated
 from hyperpose_core.training.recipe import Recipe, Stage, recipe_to_dict
-from hyperpose_core.training.run_folder import BEST_CHECKPOINT, LAST_CHECKPOINT, EpochResult, RunFolder
+from hyperpose_core.training.run_folder import (
+    BEST_CHECKPOINT,
+    LAST_CHECKPOINT,
+    EpochResult,
+    RunFolder,
+    stage_checkpoint,
+)
 from hyperpose_core.training.samples import Batch, Samples, epoch_generator
 from hyperpose_core.training.schedule import learning_rate_factor
 from hyperpose_core.training.stages import enter_stage, set_training_mode
@@ -123,9 +129,8 @@ class Trainer:
             self._group.wait()
         if self._group.is_first and len(self.recipe.stages) > 1:
             # What each stage brings can only be told from what it left.
-            shutil.copyfile(
-                self._folder.path / LAST_CHECKPOINT, self._folder.path / f"stage-{number + 1}.safetensors"
-            )
+            folder = self._folder.path
+            shutil.copyfile(folder / LAST_CHECKPOINT, stage_checkpoint(folder, number))
 
     def _run_epoch(
         self, epoch: int, epochs: range, stage: Stage, step: nn.Module, optimizer: torch.optim.Optimizer
