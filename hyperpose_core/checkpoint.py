@@ -14,7 +14,6 @@ import numpy as np
 import numpy.typing as npt
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
 from torch import Tensor
 
 from hyperpose_core.datasets.records import CameraModel, World
@@ -22,6 +21,7 @@ from hyperpose_core.errors import HyperPoseError
 from hyperpose_core.geometry import Array
 from hyperpose_core.images import Preprocessing
 from hyperpose_core.region import TrainedRegion
+from hyperpose_core.tensor_file import tensor_file_size, write_tensor_file
 from hyperpose_core.uncertainty import Uncertainty
 
 FORMAT_VERSION = 1
@@ -89,6 +89,8 @@ class Checkpoint:
         region: where the training images were taken; None where that is not known.
         training: how it was trained (recipe, data, epochs, seed, version), for people.
         validation: what it scored on held-out blocks, for people.
+        compression: how the tensors were made smaller and what that changed, for people; None where they are
+            the trained ones.
     """
 
     architecture: str
@@ -104,6 +106,7 @@ class Checkpoint:
     region: TrainedRegion | None = None
     training: Mapping[str, object] = field(default_factory=dict)
     validation: Mapping[str, object] = field(default_factory=dict)
+    compression: Mapping[str, object] | None = None
 
 
 def save_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
@@ -113,39 +116,27 @@ def save_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
         HyperPoseError: the file cannot be written.
     """
     path = Path(path)
-    document = {
-        "architecture": checkpoint.architecture,
-        "options": dict(checkpoint.options),
-        "preprocessing": checkpoint.preprocessing.to_dict(),
-        "scenes": list(checkpoint.scenes),
-        "world": checkpoint.world.to_dict(),
-        "normalisation": {
-            "mean": checkpoint.normalisation.mean.tolist(),
-            "scale": checkpoint.normalisation.scale,
-        },
-        "orientation_convention": checkpoint.orientation_convention,
-        "uncertainty": checkpoint.uncertainty.to_dict(),
-        "camera": None if checkpoint.camera is None else vars(checkpoint.camera),
-        "region": None if checkpoint.region is None else checkpoint.region.to_dict(),
-        "training": dict(checkpoint.training),
-        "validation": dict(checkpoint.validation),
-    }
-    tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in checkpoint.state.items()}
-    for name, values in checkpoint.uncertainty.arrays().items():
-        tensors[_UNCERTAINTY_PREFIX + name] = torch.from_numpy(np.ascontiguousarray(values))
-    metadata = {_VERSION_KEY: str(FORMAT_VERSION), _DOCUMENT_KEY: json.dumps(document)}
     partial = path.with_name(path.name + ".partial")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        save_file(tensors, partial, metadata=metadata)
+        write_tensor_file(partial, *_file_content(checkpoint))
         partial.replace(path)
-    except (OSError, SafetensorError) as error:
+    except OSError as error:
         partial.unlink(missing_ok=True)
         raise HyperPoseError(f"{path}: cannot write the checkpoint: {error}") from error
 
 
+def checkpoint_size(checkpoint: Checkpoint) -> int:
+    """Give the size in bytes of the file that `save_checkpoint` writes."""
+    return tensor_file_size(*_file_content(checkpoint))
+
+
 def load_checkpoint(path: Path) -> Checkpoint:
     """Read a checkpoint, its tensors on the CPU.
+
+    The tensors are mapped from the file: they are read when they are used, and processes share them. A file
+    that another one replaces, as `save_checkpoint` does, stays as it was for who has mapped it; one that is
+    written into in place does not, so never do that to a checkpoint in use.
 
     Raises:
         HyperPoseError: the file is missing, truncated, no checkpoint, of another format version, or its
@@ -165,6 +156,33 @@ def load_checkpoint(path: Path) -> Checkpoint:
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         reason = f"{error.args[0]!r} is missing" if isinstance(error, KeyError) else str(error)
         raise HyperPoseError(f"{path}: the checkpoint's description is damaged: {reason}") from error
+
+
+def _file_content(checkpoint: Checkpoint) -> tuple[dict[str, Tensor], dict[str, str]]:
+    """Return the file's tensors and its metadata."""
+    document = {
+        "architecture": checkpoint.architecture,
+        "options": dict(checkpoint.options),
+        "preprocessing": checkpoint.preprocessing.to_dict(),
+        "scenes": list(checkpoint.scenes),
+        "world": checkpoint.world.to_dict(),
+        "normalisation": {
+            "mean": checkpoint.normalisation.mean.tolist(),
+            "scale": checkpoint.normalisation.scale,
+        },
+        "orientation_convention": checkpoint.orientation_convention,
+        "uncertainty": checkpoint.uncertainty.to_dict(),
+        "camera": None if checkpoint.camera is None else vars(checkpoint.camera),
+        "region": None if checkpoint.region is None else checkpoint.region.to_dict(),
+        "training": dict(checkpoint.training),
+        "validation": dict(checkpoint.validation),
+    }
+    if checkpoint.compression is not None:
+        document["compression"] = dict(checkpoint.compression)
+    tensors = dict(checkpoint.state)
+    for name, values in checkpoint.uncertainty.arrays().items():
+        tensors[_UNCERTAINTY_PREFIX + name] = torch.from_numpy(np.ascontiguousarray(values))
+    return tensors, {_VERSION_KEY: str(FORMAT_VERSION), _DOCUMENT_KEY: json.dumps(document)}
 
 
 def _read_document(path: Path, metadata: Mapping[str, str]) -> Mapping[str, object]:
@@ -204,7 +222,7 @@ def _from_document(document: Mapping[str, object], tensors: Mapping[str, Tensor]
     camera = data["camera"]
     if camera is not None:
         camera = CameraModel(**{**camera, "distortion": tuple(camera["distortion"])})
-    region = data.get("region")  # older files lack it
+    region, compression = data.get("region"), data.get("compression")  # older files lack them
     return Checkpoint(
         architecture=str(data["architecture"]),
         options=dict(data["options"]),
@@ -219,4 +237,5 @@ def _from_document(document: Mapping[str, object], tensors: Mapping[str, Tensor]
         region=None if region is None else TrainedRegion.from_dict(region),
         training=dict(data["training"]),
         validation=dict(data["validation"]),
+        compression=None if compression is None else dict(compression),
     )

@@ -2,25 +2,17 @@
 
 from __future__ import annotations
 
-from torch import nn
-
 from hyperpose_core.checkpoint import Checkpoint
-from hyperpose_core.errors import HyperPoseError
-from hyperpose_core.models.registry import build_model
+from hyperpose_core.models.base import PoseModel
+from hyperpose_core.models.registry import restore_model
 
 
-def build_network(checkpoint: Checkpoint) -> nn.Module:
-    """Build a checkpoint's network and fill it with its tensors.
+def build_network(checkpoint: Checkpoint) -> PoseModel:
+    """Build a checkpoint's network around its tensors.
+
+    Where their memory allows it they are the network's own, not copies: change none of them in place.
 
     Raises:
         HyperPoseError: the architecture is unknown or the tensors don't fit it.
     """
-    network = build_model(checkpoint.architecture, checkpoint.options)
-    try:
-        network.load_state_dict(dict(checkpoint.state), strict=True)
-    except RuntimeError as error:
-        reason = " ".join(str(error).split())
-        raise HyperPoseError(
-            f"the tensors don't fit the architecture {checkpoint.architecture!r}: {reason}"
-        ) from error
-    return network
+    return restore_model(checkpoint.architecture, checkpoint.options, checkpoint.state)

@@ -9,19 +9,19 @@ from hyperpose_core.errors import HyperPoseError
 from hyperpose_core.models.atloc import AtLoc, HyperAtLoc
 from hyperpose_core.models.backbones import normalisation_of
 from hyperpose_core.models.base import PoseModel
+from hyperpose_core.models.compressed import fit_network_to_tensors
 from hyperpose_core.models.hyperpose import HyperPose
 from hyperpose_core.models.mshyperpose import MSHyperPose
 from hyperpose_core.models.mstransformer import MSTransformer
 from hyperpose_core.models.options import options_as_data, parse_options
 from hyperpose_core.models.posenet import PoseNet
+from hyperpose_core.tensor_file import ALIGNMENT
 
 _MODELS: dict[str, type[PoseModel]] = {
     model.architecture: model for model in (PoseNet, HyperPose, AtLoc, HyperAtLoc, MSTransformer, MSHyperPose)
 }
 
 MODEL_NAMES = tuple(_MODELS)
-
-_ALIGNMENT = 64
 
 
 def build_model(name: str, options: Mapping[str, object] | None = None) -> PoseModel:
@@ -44,7 +44,8 @@ def restore_model(name: str, options: Mapping[str, object], state: Mapping[str, 
     Args:
         name: one of `MODEL_NAMES`.
         options: as for `build_model`.
-        state: the network's tensors by name; those with aligned memory become the network's own.
+        state: the network's tensors by name, compressed or not; those with aligned memory become the
+            network's own.
 
     Raises:
         HyperPoseError: an unknown name or impossible options, or the tensors do not fit; the keys are listed.
@@ -52,10 +53,13 @@ def restore_model(name: str, options: Mapping[str, object], state: Mapping[str, 
     with torch.device("meta"):
         network = build_model(name, options)
     try:
+        with torch.device("meta"):
+            fit_network_to_tensors(network, state)
         aligned = {key: _aligned(tensor) for key, tensor in state.items()}
         network.load_state_dict(aligned, strict=True, assign=True)
-    except RuntimeError as error:
-        raise HyperPoseError(f"the tensors are not those of {name}: {' '.join(str(error).split())}") from None
+    except (RuntimeError, KeyError, ValueError) as error:
+        reason = " ".join(str(error).split())
+        raise HyperPoseError(f"the tensors don't fit the architecture {name!r}: {reason}") from None
     return network
 
 
@@ -85,7 +89,7 @@ def _aligned(tensor: Tensor) -> Tensor:
     Tensors mapped from a file start anywhere; kernels take other paths for them, and poses differ in the last
     bits.
     """
-    return tensor if tensor.data_ptr() % _ALIGNMENT == 0 else tensor.clone()
+    return tensor if tensor.data_ptr() % ALIGNMENT == 0 else tensor.clone()
 
 
 def _model_kind(name: str) -> type[PoseModel]:
