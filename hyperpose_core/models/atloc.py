@@ -11,12 +11,13 @@ Files of the first AtLoc release predict the logarithm of a quaternion, v = (hal
 
 import math
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import ClassVar, NamedTuple
 
 import torch
 from torch import Tensor, nn
 
-from hyperpose_core.models.base import PoseModel, check_image_size
+from hyperpose_core.models.backbones import Endpoints
+from hyperpose_core.models.base import PoseModel
 from hyperpose_core.models.hypernetwork import GeneratedHead
 from hyperpose_core.models.hyperpose import ORIENTATION_WIDTH, POSITION_WIDTH
 from hyperpose_core.models.options import HypernetworkOptions, ModelOptions, require, require_choice
@@ -81,11 +82,24 @@ class SelfAttention(nn.Module):
         return features + self.expand(attended.squeeze(2))
 
 
+class AtLocDescription(NamedTuple):
+    """What AtLoc's heads read.
+
+    Attributes:
+        attended: [N, embedding_width].
+        features: [N, F], see `PoseOutput`.
+    """
+
+    attended: Tensor
+    features: Tensor
+
+
 class AtLoc(PoseModel):
     """AtLoc: ResNet-34, attention over its features, two linear heads."""
 
     architecture = "atloc"
     options_kind: ClassVar[type[ModelOptions]] = AtLocOptions
+    description_kind = AtLocDescription
     part_of_module = {
         "backbone": "backbone",
         "embedding": "shared_head",
@@ -103,18 +117,17 @@ class AtLoc(PoseModel):
         self.orientation_head = OutputLinear(options.embedding_width, options.orientation_outputs)
         self.is_logarithm = options.orientation_head == "log_quaternion"
 
-    def forward(self, images: Tensor, scene: Tensor | None = None) -> PoseOutput:
-        """Regress poses of images [N, 3, H, W]; see `PoseModel.forward`."""
-        attended, features = self._attend(images)
-        hidden = self.dropout(attended)
-        return self._as_pose(self.position_head(hidden), self.orientation_head(hidden), features)
+    def describe(self, endpoints: Endpoints, scene: Tensor | None = None) -> AtLocDescription:
+        """Embed the pooled final map and attend over it."""
+        pooled = endpoints.final_map.mean((2, 3))
+        attended = self.attention(nn.functional.relu(self.embedding(pooled)))
+        return AtLocDescription(attended, endpoints.summary())
 
-    def _attend(self, images: Tensor) -> tuple[Tensor, Tensor]:
-        """Return the attended vectors [N, embedding_width] and the images' summaries [N, F]."""
-        check_image_size(images)
-        endpoints = self.backbone(images)
-        pooled = endpoints.stride32.mean((2, 3))
-        return self.attention(nn.functional.relu(self.embedding(pooled))), endpoints.summary()
+    def regress(self, description: AtLocDescription) -> PoseOutput:
+        """Run both heads."""
+        hidden = self.dropout(description.attended)
+        position, orientation = self.position_head(hidden), self.orientation_head(hidden)
+        return self._as_pose(position, orientation, description.features)
 
     def _as_pose(self, position: Tensor, orientation: Tensor, features: Tensor) -> PoseOutput:
         if self.is_logarithm:
@@ -141,9 +154,9 @@ class HyperAtLoc(AtLoc):
         self.position_hypernetwork = GeneratedHead(features, POSITION_WIDTH, 3, *generator)
         self.orientation_hypernetwork = GeneratedHead(features, ORIENTATION_WIDTH, outputs, *generator)
 
-    def forward(self, images: Tensor, scene: Tensor | None = None) -> PoseOutput:
-        """Regress poses of images [N, 3, H, W]; see `PoseModel.forward`."""
-        attended, features = self._attend(images)
+    def regress(self, description: AtLocDescription) -> PoseOutput:
+        """Add up the fixed and the generated heads."""
+        attended, features = description
         hidden = self.dropout(attended)
         return self._as_pose(
             self.position_head(hidden) + self.position_hypernetwork(attended),

@@ -6,7 +6,7 @@ conventions, for which the released weights were trained. No backbone carries th
 once trained with.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import NamedTuple, cast
 
@@ -44,6 +44,17 @@ class Endpoints(NamedTuple):
     stride16: Tensor
     stride32: Tensor | None
 
+    @property
+    def final_map(self) -> Tensor:
+        """The map with stride 32.
+
+        Raises:
+            ValueError: the caller asked for the shallower maps only.
+        """
+        if self.stride32 is None:
+            raise ValueError("the endpoint with stride 32 was not computed")
+        return self.stride32
+
     def summary(self) -> Tensor:
         """Return one short vector an image, [N, C]: the stride-16 map's mean; no gradient flows through it.
 
@@ -63,6 +74,27 @@ class Backbone(nn.Module):
 
     def forward(self, images: Tensor, deepest_stride: int = 32) -> Endpoints:
         """Compute the endpoints; with `deepest_stride` 16 the last layers are not run."""
+        return self.deepened([self.to_stride8(images)], deepest_stride)
+
+    def deepened(self, maps: Sequence[Tensor], deepest_stride: int = 32) -> Endpoints:
+        """Complete endpoints of which the maps at stride 8, at 8 and 16, or all three are known."""
+        known = list(maps)
+        if len(known) == 1:
+            known.append(self.to_stride16(known[0]))
+        if len(known) == 2 and deepest_stride == 32:
+            known.append(self.to_stride32(known[1]))
+        return Endpoints(known[0], known[1], known[2] if len(known) == 3 else None)
+
+    def to_stride8(self, images: Tensor) -> Tensor:
+        """Map images to the endpoint with stride 8."""
+        raise NotImplementedError
+
+    def to_stride16(self, stride8: Tensor) -> Tensor:
+        """Map the endpoint with stride 8 to the one with 16."""
+        raise NotImplementedError
+
+    def to_stride32(self, stride16: Tensor) -> Tensor:
+        """Map the endpoint with stride 16 to the one with 32."""
         raise NotImplementedError
 
     def last_layers(self) -> list[nn.Module]:
@@ -112,11 +144,17 @@ class EfficientNetBackbone(Backbone):
         if lite:
             _replace_modules(self.features, nn.SiLU, lambda: nn.ReLU6(inplace=True))
 
-    def forward(self, images: Tensor, deepest_stride: int = 32) -> Endpoints:
-        """Compute the endpoints [N, 40, H/8, W/8], [N, 112, H/16, W/16] and [N, 1280, H/32, W/32]."""
-        stride8 = self.features[:4](images)
-        stride16 = self.features[4:6](stride8)
-        return Endpoints(stride8, stride16, self.features[6:](stride16) if deepest_stride == 32 else None)
+    def to_stride8(self, images: Tensor) -> Tensor:
+        """Map images [N, 3, H, W] to [N, 40, H/8, W/8]."""
+        return self.features[:4](images)
+
+    def to_stride16(self, stride8: Tensor) -> Tensor:
+        """Map [N, 40, H/8, W/8] to [N, 112, H/16, W/16]."""
+        return self.features[4:6](stride8)
+
+    def to_stride32(self, stride16: Tensor) -> Tensor:
+        """Map [N, 112, H/16, W/16] to [N, 1280, H/32, W/32]."""
+        return self.features[6:](stride16)
 
     def last_layers(self) -> list[nn.Module]:
         """Give the last two stages and the 1x1 convolution to 1280 channels."""
@@ -148,12 +186,17 @@ class ResNetBackbone(Backbone):
         self.layer3 = network.layer3
         self.layer4 = network.layer4
 
-    def forward(self, images: Tensor, deepest_stride: int = 32) -> Endpoints:
-        """Compute the endpoints [N, 128, H/8, W/8], [N, 256, H/16, W/16] and [N, 512, H/32, W/32]."""
-        stride4 = self.layer1(self.maxpool(self.relu(self.bn1(self.conv1(images)))))
-        stride8 = self.layer2(stride4)
-        stride16 = self.layer3(stride8)
-        return Endpoints(stride8, stride16, self.layer4(stride16) if deepest_stride == 32 else None)
+    def to_stride8(self, images: Tensor) -> Tensor:
+        """Map images [N, 3, H, W] to [N, 128, H/8, W/8]."""
+        return self.layer2(self.layer1(self.maxpool(self.relu(self.bn1(self.conv1(images))))))
+
+    def to_stride16(self, stride8: Tensor) -> Tensor:
+        """Map [N, 128, H/8, W/8] to [N, 256, H/16, W/16]."""
+        return self.layer3(stride8)
+
+    def to_stride32(self, stride16: Tensor) -> Tensor:
+        """Map [N, 256, H/16, W/16] to [N, 512, H/32, W/32]."""
+        return self.layer4(stride16)
 
     def last_layers(self) -> list[nn.Module]:
         """Give the last of the four groups of blocks."""
@@ -245,11 +288,14 @@ def _check_name(name: str) -> None:
         raise HyperPoseError(f"unknown backbone {name!r}: choose one of {', '.join(BACKBONE_NAMES)}")
 
 
-class _TensorFlowPaddedConv2d(nn.Conv2d):
+class TensorFlowPaddedConv2d(nn.Conv2d):
     """A convolution with stride 2 that pads one more on the right and bottom than on the left and top.
 
     This is what TensorFlow's padding "SAME" comes to for images with even sides. Like the released networks
     it is kept whatever the image size is.
+
+    Attributes:
+        margins: rows or columns added to the input: left, right, top, bottom.
     """
 
     def __init__(self, template: nn.Conv2d) -> None:
@@ -263,17 +309,19 @@ class _TensorFlowPaddedConv2d(nn.Conv2d):
             device="meta",
         )
         self.weight = template.weight
+        before = self.kernel_size[0] // 2 - 1
+        self.margins = (before, before + 1, before, before + 1)
 
     def forward(self, input: Tensor) -> Tensor:
-        before = self.kernel_size[0] // 2 - 1
-        return super().forward(nn.functional.pad(input, (before, before + 1, before, before + 1)))
+        """Convolve [N, C, H, W]."""
+        return super().forward(nn.functional.pad(input, self.margins))
 
 
 def _pad_like_tensorflow(network: nn.Module) -> None:
     for module in list(network.modules()):
         for name, child in module.named_children():
             if isinstance(child, nn.Conv2d) and child.stride == (2, 2):
-                setattr(module, name, _TensorFlowPaddedConv2d(child))
+                setattr(module, name, TensorFlowPaddedConv2d(child))
 
 
 def _replace_modules(network: nn.Module, kind: type[nn.Module], substitute: Callable[[], nn.Module]) -> None:

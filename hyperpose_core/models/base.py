@@ -1,12 +1,12 @@
 """What all pose networks have in common."""
 
 from collections.abc import Mapping
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from torch import Tensor, nn
 
 from hyperpose_core.errors import HyperPoseError
-from hyperpose_core.models.backbones import build_backbone, load_pretrained_weights
+from hyperpose_core.models.backbones import Endpoints, build_backbone, load_pretrained_weights
 from hyperpose_core.models.options import ModelOptions, options_as_data
 from hyperpose_core.models.output import PoseOutput
 
@@ -34,6 +34,8 @@ class PoseModel(nn.Module):
         architecture: name in the registry.
         options_kind: the dataclass of the architecture's options.
         part_of_module: the part that each direct child belongs to.
+        description_kind: the named tuple of tensors that the heads of both branches read.
+        deepest_stride: of the backbone's endpoints that are needed, 16 or 32.
         model_options: the options that this network was built from.
         backbone: the image backbone.
     """
@@ -41,6 +43,8 @@ class PoseModel(nn.Module):
     architecture: ClassVar[str]
     options_kind: ClassVar[type[ModelOptions]] = ModelOptions
     part_of_module: ClassVar[Mapping[str, str]]
+    description_kind: ClassVar[type[tuple[Tensor, ...]]]
+    deepest_stride: ClassVar[int] = 32
 
     def __init__(self, options: ModelOptions) -> None:
         super().__init__()
@@ -58,6 +62,29 @@ class PoseModel(nn.Module):
         Raises:
             HyperPoseError: images of a size that the network cannot take.
         """
+        self.check_images(images)
+        return self.regress(self.describe(self.backbone(images, self.deepest_stride), scene))
+
+    def check_images(self, images: Tensor) -> None:
+        """Refuse images [N, 3, H, W] that the network cannot take.
+
+        Raises:
+            HyperPoseError: says what would be right.
+        """
+        check_image_size(images)
+
+    def describe(self, endpoints: Endpoints, scene: Tensor | None = None) -> tuple[Tensor, ...]:
+        """Compute from the backbone's endpoints what the branches read, a `description_kind`.
+
+        Args:
+            endpoints: of N images.
+            scene: as in `forward`.
+        """
+        raise NotImplementedError
+
+    # Each architecture's own kind of description.
+    def regress(self, description: Any) -> PoseOutput:
+        """Compute the poses from what `describe` gave."""
         raise NotImplementedError
 
     @property

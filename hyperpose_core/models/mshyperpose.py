@@ -10,12 +10,13 @@ The generators hold nine tenths of the parameters.
 """
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from torch import Tensor, nn
 
-from hyperpose_core.models.base import check_image_size
+from hyperpose_core.models.backbones import Endpoints
 from hyperpose_core.models.hypernetwork import GeneratedLinear
-from hyperpose_core.models.multiscene import MULTI_SCENE_LIMIT, FixedHead, MultiSceneModel, MultiSceneOptions
+from hyperpose_core.models.multiscene import FixedHead, MultiSceneModel, MultiSceneOptions
 from hyperpose_core.models.options import HypernetworkOptions, require
 from hyperpose_core.models.output import PoseOutput
 
@@ -46,6 +47,26 @@ class MSHyperPoseOptions(HypernetworkOptions, MultiSceneOptions):
         for name in ("position_generated_widths", "orientation_generated_widths"):
             require(min(getattr(self, name)) >= 1, name, getattr(self, name), "two widths of 1 or more")
         super().__post_init__()
+
+
+class MSHyperPoseDescription(NamedTuple):
+    """What MS-HyperPose's branches read.
+
+    Attributes:
+        position: see `Descriptors`, as the next four.
+        orientation: [N, width].
+        scene: [N].
+        scene_log_probabilities: [N, S].
+        features: [N, F].
+        pooled: [N, C], the mean of the backbone's final map.
+    """
+
+    position: Tensor
+    orientation: Tensor
+    scene: Tensor
+    scene_log_probabilities: Tensor
+    features: Tensor
+    pooled: Tensor
 
 
 class GeneratedBranch(nn.Module):
@@ -91,6 +112,7 @@ class MSHyperPose(MultiSceneModel):
 
     architecture = "mshyperpose"
     options_kind = MSHyperPoseOptions
+    description_kind = MSHyperPoseDescription
     part_of_module = {
         **MultiSceneModel.part_of_module,
         "position_hypernetwork": "position_hypernetwork",
@@ -107,16 +129,17 @@ class MSHyperPose(MultiSceneModel):
             pooled, options.orientation_generated_widths, 4, options
         )
 
-    def forward(self, images: Tensor, scene: Tensor | None = None) -> PoseOutput:
-        """Regress poses of images [N, 3, H, W], at most 400 pixels a side; see `PoseModel.forward`."""
-        check_image_size(images, largest=MULTI_SCENE_LIMIT)
-        endpoints = self.backbone(images)
-        described = self.describe(endpoints, scene)
-        pooled = endpoints.stride32.mean((2, 3))
-        position, orientation = described.position, described.orientation
+    def describe(self, endpoints: Endpoints, scene: Tensor | None = None) -> MSHyperPoseDescription:
+        """Run both transformers and the scene classifier, and pool the backbone's final map."""
+        described = self.descriptors(endpoints, scene)
+        return MSHyperPoseDescription(*described, endpoints.final_map.mean((2, 3)))
+
+    def regress(self, description: MSHyperPoseDescription) -> PoseOutput:
+        """Add up the fixed and the generated heads."""
+        position, orientation, pooled = description.position, description.orientation, description.pooled
         return PoseOutput(
             self.position_head(position) + self.position_hypernetwork(position, pooled),
             self.orientation_head(orientation) + self.orientation_hypernetwork(orientation, pooled),
-            described.scene_log_probabilities,
-            endpoints.summary(),
+            description.scene_log_probabilities,
+            description.features,
         )

@@ -11,8 +11,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from hyperpose_core.models.base import check_image_size
-from hyperpose_core.models.multiscene import MULTI_SCENE_LIMIT, FixedHead, MultiSceneModel, MultiSceneOptions
+from hyperpose_core.models.backbones import Endpoints
+from hyperpose_core.models.multiscene import Descriptors, FixedHead, MultiSceneModel, MultiSceneOptions
 from hyperpose_core.models.output import PoseOutput
 from hyperpose_core.models.precision import full_precision
 
@@ -71,6 +71,8 @@ class MSTransformer(MultiSceneModel):
 
     architecture = "mstransformer"
     options_kind = MSTransformerOptions
+    description_kind = Descriptors
+    deepest_stride = 16
 
     def __init__(self, options: MSTransformerOptions) -> None:
         super().__init__(options)
@@ -84,14 +86,15 @@ class MSTransformer(MultiSceneModel):
         for module in self.backbone.last_layers():
             module.requires_grad_(False)
 
-    def forward(self, images: Tensor, scene: Tensor | None = None) -> PoseOutput:
-        """Regress poses of images [N, 3, H, W], at most 400 pixels a side; see `PoseModel.forward`."""
-        check_image_size(images, largest=MULTI_SCENE_LIMIT)
-        endpoints = self.backbone(images, deepest_stride=16)
-        described = self.describe(endpoints, scene)
+    def describe(self, endpoints: Endpoints, scene: Tensor | None = None) -> Descriptors:
+        """Run both transformers and the scene classifier."""
+        return self.descriptors(endpoints, scene)
+
+    def regress(self, description: Descriptors) -> PoseOutput:
+        """Run both heads."""
         return PoseOutput(
-            self.position_head(described.position, described.scene),
-            self.orientation_head(described.orientation, described.scene),
-            described.scene_log_probabilities,
-            endpoints.summary(),
+            self.position_head(description.position, description.scene),
+            self.orientation_head(description.orientation, description.scene),
+            description.scene_log_probabilities,
+            description.features,
         )

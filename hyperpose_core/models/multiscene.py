@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from hyperpose_core.models.backbones import Endpoints
-from hyperpose_core.models.base import PoseModel
+from hyperpose_core.models.base import PoseModel, check_image_size
 from hyperpose_core.models.options import ModelOptions, require
 from hyperpose_core.models.precision import OutputLinear
 from hyperpose_core.models.transformer import POSITIONS, LearnedPositions, Transformer
@@ -70,12 +70,14 @@ class Descriptors(NamedTuple):
         orientation: [N, width], the orientation branch's.
         scene: [N] int64, index of the chosen scene.
         scene_log_probabilities: [N, S], finite.
+        features: [N, F], see `PoseOutput`.
     """
 
     position: Tensor
     orientation: Tensor
     scene: Tensor
     scene_log_probabilities: Tensor
+    features: Tensor
 
 
 class Branch(nn.Module):
@@ -138,7 +140,11 @@ class MultiSceneModel(PoseModel):
         """Number of scenes that the network tells apart."""
         return self.position_branch.queries.shape[0]
 
-    def describe(self, endpoints: Endpoints, scene: Tensor | None) -> Descriptors:
+    def check_images(self, images: Tensor) -> None:
+        """Refuse images of more than 400 pixels a side."""
+        check_image_size(images, largest=MULTI_SCENE_LIMIT)
+
+    def descriptors(self, endpoints: Endpoints, scene: Tensor | None) -> Descriptors:
         """Run both transformers and the scene classifier.
 
         Args:
@@ -158,6 +164,7 @@ class MultiSceneModel(PoseModel):
             select_scene(orientation, chosen),
             chosen,
             log_probabilities,
+            endpoints.summary(),
         )
 
 

@@ -10,11 +10,12 @@ the network to one image size.
 """
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
 
-from hyperpose_core.models.backbones import Backbone
+from hyperpose_core.models.backbones import Backbone, Endpoints
 from hyperpose_core.models.base import PoseModel, check_image_size
 from hyperpose_core.models.options import ModelOptions, require
 from hyperpose_core.models.output import PoseOutput
@@ -83,11 +84,24 @@ class SharedHead(nn.Module):
         return self.dropout(nn.functional.relu(self.linear(pooled)))
 
 
+class PoseNetDescription(NamedTuple):
+    """What PoseNet's heads read.
+
+    Attributes:
+        hidden: [N, hidden_width], the shared layer's.
+        features: [N, F], see `PoseOutput`.
+    """
+
+    hidden: Tensor
+    features: Tensor
+
+
 class PoseNet(PoseModel):
     """The baseline APR: one fully connected layer and two linear heads on pooled features."""
 
     architecture = "posenet"
     options_kind = PoseNetOptions
+    description_kind = PoseNetDescription
     part_of_module = {
         "backbone": "backbone",
         "shared_head": "shared_head",
@@ -101,12 +115,19 @@ class PoseNet(PoseModel):
         self.position_head = OutputLinear(options.hidden_width, 3)
         self.orientation_head = OutputLinear(options.hidden_width, 4)
 
-    def forward(self, images: Tensor, scene: Tensor | None = None) -> PoseOutput:
-        """Regress poses of images [N, 3, H, W]; see `PoseModel.forward`."""
+    def check_images(self, images: Tensor) -> None:
+        """Refuse images of another size than the feature map's, where it is used."""
         check_image_size(images, exact=self.shared_head.input_size)
-        endpoints = self.backbone(images)
-        feature_map = endpoints.stride32
+
+    def describe(self, endpoints: Endpoints, scene: Tensor | None = None) -> PoseNetDescription:
+        """Run the shared layer on the backbone's final map."""
+        feature_map = endpoints.final_map
         hidden = self.shared_head(feature_map, feature_map.mean((2, 3)))
+        return PoseNetDescription(hidden, endpoints.summary())
+
+    def regress(self, description: PoseNetDescription) -> PoseOutput:
+        """Run both heads."""
+        hidden = description.hidden
         return PoseOutput(
-            self.position_head(hidden), self.orientation_head(hidden), features=endpoints.summary()
+            self.position_head(hidden), self.orientation_head(hidden), features=description.features
         )
