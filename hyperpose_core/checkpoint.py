@@ -119,7 +119,7 @@ def save_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
     partial = path.with_name(path.name + ".partial")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        write_tensor_file(partial, *_file_content(checkpoint))
+        write_tensor_file(partial, *checkpoint_content(checkpoint))
         partial.replace(path)
     except OSError as error:
         partial.unlink(missing_ok=True)
@@ -128,7 +128,7 @@ def save_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
 
 def checkpoint_size(checkpoint: Checkpoint) -> int:
     """Give the size in bytes of the file that `save_checkpoint` writes."""
-    return tensor_file_size(*_file_content(checkpoint))
+    return tensor_file_size(*checkpoint_content(checkpoint))
 
 
 def load_checkpoint(path: Path) -> Checkpoint:
@@ -147,10 +147,27 @@ def load_checkpoint(path: Path) -> Checkpoint:
         raise HyperPoseError(f"{path}: no such checkpoint file")
     try:
         with safe_open(path, framework="pt", device="cpu") as file:
-            document = _read_document(path, file.metadata() or {})
+            metadata = file.metadata() or {}
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a dict)
     except (SafetensorError, OSError) as error:
         raise HyperPoseError(f"{path}: truncated, or not a .safetensors checkpoint ({error})") from error
+    return checkpoint_from_content(path, tensors, metadata)
+
+
+def checkpoint_from_content(
+    path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, str]
+) -> Checkpoint:
+    """Build a checkpoint from what `checkpoint_content` gave.
+
+    Args:
+        path: the file they come from, for the errors.
+        tensors: by name.
+        metadata: text by name.
+
+    Raises:
+        HyperPoseError: the description is missing, of another format version or damaged.
+    """
+    document = _read_document(path, metadata)
     try:
         return _from_document(document, tensors)
     except (KeyError, TypeError, ValueError, AttributeError) as error:
@@ -158,8 +175,8 @@ def load_checkpoint(path: Path) -> Checkpoint:
         raise HyperPoseError(f"{path}: the checkpoint's description is damaged: {reason}") from error
 
 
-def _file_content(checkpoint: Checkpoint) -> tuple[dict[str, Tensor], dict[str, str]]:
-    """Return the file's tensors and its metadata."""
+def checkpoint_content(checkpoint: Checkpoint) -> tuple[dict[str, Tensor], dict[str, str]]:
+    """Return the tensors and the metadata that a file of a checkpoint holds."""
     document = {
         "architecture": checkpoint.architecture,
         "options": dict(checkpoint.options),
