@@ -30,8 +30,7 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-_BENCHMARKS = Path(__file__).resolve().parent
-_PROFILE = _BENCHMARKS.parent / "config" / "fastdds_large_images.xml"
+_PROFILE = Path(__file__).resolve().parents[1] / "config" / "fastdds_large_images.xml"
 _READY_S = 60.0
 _SETTLED_AFTER_MINUTES = 2
 _OUTCOMES = ("published", "withheld", "refused", "dropped", "in_flight")
@@ -107,7 +106,7 @@ def main() -> int:
         try:
             observer = Observer()
             _wait_for(lambda: observer.values.get("state") == "active", "the localizer to become active")
-            camera = _start(str(_BENCHMARKS / "image_stream.py"), "--topic", "/image", *_stream(options))
+            camera = _start("-m", "hyperpose_ros.image_stream", "--topic", "/image", *_stream(options))
             _wait_for(lambda: observer.minute.ages_ms, "the first pose")
             minutes = _watch(observer, localizer.pid, options.minutes)
             _end(camera)

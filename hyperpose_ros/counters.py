@@ -121,8 +121,13 @@ class LatencyRecorder:
         self._first_ns: int | None = None
         self._recent_ns: deque[int] = deque()
 
-    def record(self, durations_ns: Mapping[str, int]) -> None:
-        """Add the durations, nanoseconds by stage, of an answer that has just been given."""
+    def record(self, durations_ns: Mapping[str, int], stamp_ns: int | None = None) -> None:
+        """Add an answer that has just been given.
+
+        Args:
+            durations_ns: how long each stage took, nanoseconds.
+            stamp_ns: the images' stamp, for a recorder that keeps answers apart.
+        """
         now_ns = time.monotonic_ns()
         with self._lock:
             self._first_ns = now_ns if self._first_ns is None else self._first_ns

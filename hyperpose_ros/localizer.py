@@ -35,8 +35,12 @@ class Localizer(LifecycleNode):
     cleanup and shutdown: everything is released but parameters, services and `/diagnostics`.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, ledger: FrameLedger | None = None, latencies: LatencyRecorder | None = None) -> None:
         """Declare the parameters.
+
+        Args:
+            ledger: where frames are counted; its own one if not given.
+            latencies: where durations are kept; likewise.
 
         Raises:
             HyperPoseError: a parameter has the wrong type or an impossible value.
@@ -44,8 +48,8 @@ class Localizer(LifecycleNode):
         super().__init__(NODE_NAME)
         self._session: Session | None = None
         self._settings = NodeParameters(self, lambda: self._session is not None)
-        self._ledger = FrameLedger()
-        self._latencies = LatencyRecorder()
+        self._ledger = FrameLedger() if ledger is None else ledger
+        self._latencies = LatencyRecorder() if latencies is None else latencies
         self._state = "unconfigured"
         self._offered_services = LocalizerServices(self, lambda: self._session)
         self._diagnostics = DiagnosticsPublisher(self, self._health)

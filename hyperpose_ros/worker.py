@@ -24,6 +24,11 @@ from hyperpose_ros.validity import Judge, Verdict
 
 WITHHELD_FAILED = "failed"
 
+STAGES = ("queue", "convert", "preprocess", "network", "judge", "publish")
+"""The way of a set of frames from its first one's receipt to its pose's publication: what "total" is made of.
+queue: in the inbox; convert: decoded and rectified; preprocess: resized and normalised; network: with its
+outputs read as poses; judge: placed in the map and judged; publish: transform and poses sent."""
+
 
 class InferenceThread:
     """One thread for all that torch does, since a pool of CPU threads belongs to the thread that uses it."""
@@ -157,10 +162,11 @@ class Worker:
             names = ", ".join(fix.left_out)
             self._warnings.warn("left_out", f"left out, since the other cameras contradict it: {names}")
         verdict = self._judge.judge(fix)
+        marks.append(time.monotonic_ns())
         if verdict.fix is not None:
             self._publishers.publish(verdict.fix, verdict.trusted)
             marks.append(time.monotonic_ns())
-            self._record(marks)
+            self._record(marks, fix.stamp_ns)
         self._publishers.publish_status(fix.stamp_ns, verdict, self._loaded.path)
         return verdict
 
@@ -170,10 +176,9 @@ class Worker:
         if warning:
             self._warnings.warn(cause, f"{warning} (stamp {frames[-1].stamp_ns} ns)")
 
-    def _record(self, marks: list[int]) -> None:
-        stages = ("queue", "convert", "preprocess", "network", "publish")
-        durations = {stage: end - begin for stage, begin, end in zip(stages, marks, marks[1:], strict=False)}
-        self._latencies.record({**durations, "total": marks[-1] - marks[0]})
+    def _record(self, marks: list[int], stamp_ns: int) -> None:
+        durations = {stage: end - begin for stage, begin, end in zip(STAGES, marks, marks[1:], strict=False)}
+        self._latencies.record({**durations, "total": marks[-1] - marks[0]}, stamp_ns)
 
 
 def _to_rgb(message: Image | CompressedImage) -> RgbImage:

@@ -20,6 +20,7 @@ _VERBS = {
     "evaluate": "score a checkpoint on images whose poses are known",
     "predict": "estimate the poses of photographs",
     "info": "say what a checkpoint holds",
+    "compress": "make a checkpoint smaller",
     "import": "turn weights released with the paper into a checkpoint",
     "simulate": "render a small simulated RobotCar",
     "dataset": "look at a dataset",
@@ -29,6 +30,7 @@ _VERBS = {
     "baseline": "score the nearest training frame, which a network has to beat",
     "stages": "say what each stage of a training brings",
     "reproduce": "make one of the paper's tables again",
+    "benchmark": "say how long things take on this machine",
 }
 _MODULES = {"import": "import_released"}  # a verb that cannot be a module's name
 
