@@ -73,7 +73,7 @@ def test_differences_are_to_the_base_of_the_same_seeds(finished: tuple[Path, lis
             assert difference["low"] <= difference["high"]
     appearance, best = rows[-2:]
     assert len(appearance["by_seed"]) == len(best["by_seed"]) == 1
-    # The toy camera steps by 0.1 m: of both blocks the nearest kept frames are 1, 2, 1 and 1, 2, 3 steps away.
+    # The toy camera steps by 0.1 m: the nearest kept frames are 1, 2, 1 and 1, 2, 3 steps away.
     assert best["by_seed"][0][0] == pytest.approx(0.15)
     assert best["position_m"]["estimate"] <= appearance["position_m"]["estimate"]
     markdown = (finished[0] / "results.md").read_text()
