@@ -7,6 +7,7 @@ import torch
 from hyperpose_core.checkpoint import Checkpoint
 from hyperpose_core.engines.eager import EagerEngine
 from hyperpose_core.engines.engine import ENGINE_NAMES, PRECISIONS, Engine, check_choice
+from hyperpose_core.engines.target import Target, has_packed_layers, select_dtype
 from hyperpose_core.errors import HyperPoseError
 from hyperpose_core.network import build_network
 
@@ -37,8 +38,13 @@ def build_engine(
     check_choice("engine", name, ENGINE_NAMES)
     check_choice("precision", precision, PRECISIONS)
     if name == "exported":
-        raise HyperPoseError(
-            "the engine exported runs a file that `hyperpose export` wrote: give that .onnx file in place of "
-            "the checkpoint"
-        )
-    return EagerEngine(build_network(checkpoint), device)
+        if device.type != "cpu":
+            raise HyperPoseError(f"device {device}: exported networks run on the CPU; use cpu")
+        # Its runtime is an optional package.
+        from hyperpose_core.engines.exported import convert_in_memory
+
+        return convert_in_memory(checkpoint, precision, input_size)
+    dtype = select_dtype(precision, device)
+    packed = device.type == "cpu" and has_packed_layers()
+    target = Target(device, dtype, packed, *([] if input_size is None else [input_size]))
+    return EagerEngine(build_network(checkpoint), target)

@@ -1,26 +1,30 @@
-"""The engine that runs the network in PyTorch, operation by operation."""
+"""The engine that runs the prepared network in PyTorch, operation by operation."""
 
 from __future__ import annotations
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from hyperpose_core.engines.engine import Engine
+from hyperpose_core.engines.preparation import prepare
+from hyperpose_core.engines.target import Target
+from hyperpose_core.models.base import PoseModel
 from hyperpose_core.models.output import PoseOutput
 
 
 class EagerEngine(Engine):
-    """Runs a network in PyTorch."""
+    """Runs a prepared network in PyTorch."""
 
     name = "eager"
-    precision = "float32"
 
-    def __init__(self, network: nn.Module, device: torch.device) -> None:
-        """Take a network over; it is put on the device and must not be used otherwise any more."""
-        self.device = device
-        self._network = network.eval().requires_grad_(False).to(device).to(memory_format=torch.channels_last)
+    def __init__(self, network: PoseModel, target: Target) -> None:
+        """Take a network over, which must not be used otherwise any more, and prepare it."""
+        self.device = target.device
+        self.precision = str(target.dtype).removeprefix("torch.")
+        self._dtype = target.dtype
+        self._network = prepare(network, target)
 
     def __call__(self, inputs: Tensor) -> PoseOutput:
         """Run the network; see `Engine.__call__`."""
         with torch.inference_mode():
-            return self._network(inputs.to(self.device, memory_format=torch.channels_last))
+            return self._network(inputs.to(self.device, self._dtype, memory_format=torch.channels_last))
