@@ -69,6 +69,18 @@ def parse_count(name: str, value: str | int, smallest: int = 1) -> int:
     return int(number)
 
 
+def parse_flag(name: str, value: str | bool) -> bool:
+    """Read true or false.
+
+    Raises:
+        HyperPoseError: the value is something else.
+    """
+    text = str(value).strip().lower()
+    if text not in ("true", "false"):
+        raise HyperPoseError(f"option {name} is {value!r}; give true or false")
+    return text == "true"
+
+
 def parse_names(value: str | Sequence[str] | None) -> tuple[str, ...]:
     """Read names, separated by commas where they are text; None gives none."""
     parts = value.split(",") if isinstance(value, str) else value or ()

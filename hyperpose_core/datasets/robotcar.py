@@ -12,8 +12,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-import numpy as np
-
+from hyperpose_core.datasets.options import parse_flag, parse_names, parse_number, parse_numbers
 from hyperpose_core.datasets.records import PosedImage, PosedImageSet
 from hyperpose_core.datasets.robotcar_runs import INS_FILE, RobotCarRun, common_origin, load_run, run_names
 from hyperpose_core.errors import HyperPoseError
@@ -76,13 +75,13 @@ def open_robotcar(
         HyperPoseError: a file, a row or an option is wrong; the message says which.
     """
     path = Path(path)
-    names = _names(dates)
+    names = list(parse_names(dates))
     if names and split is not None:
         raise HyperPoseError(
             f"options split ({split}) and dates ({', '.join(names)}) exclude each other; give one"
         )
     roots, names = _roots(path, names)
-    zero = _numbers("origin", origin, 3) or common_origin(roots[0])
+    zero = common_origin(roots[0]) if origin is None else parse_numbers("origin", origin, 3)
     runs = [
         load_run(
             root,
@@ -91,10 +90,10 @@ def open_robotcar(
             sdk=sdk,
             pose_source=pose_source,
             origin=zero,
-            start=_number("start", start),
-            end=_number("end", end),
-            require_images=_flag("require_images", require_images),
-            undistort=_flag("undistort", undistort),
+            start=None if start is None else parse_number("start", start),
+            end=None if end is None else parse_number("end", end),
+            require_images=parse_flag("require_images", require_images),
+            undistort=parse_flag("undistort", undistort),
         )
         for root in roots
         for date in names or _dates_of(root, split)
@@ -163,34 +162,3 @@ def _joined(name: str, runs: Sequence[RobotCarRun]) -> PosedImageSet:
         camera=cameras.pop() if len(cameras) == 1 else None,
         dropped=dict(dropped),
     )
-
-
-def _names(value: str | Sequence[str] | None) -> list[str]:
-    parts = value.split(",") if isinstance(value, str) else value or ()
-    return [part.strip() for part in parts if part.strip()]
-
-
-def _number(option: str, value: str | float | None) -> float | None:
-    numbers = _numbers(option, None if value is None else str(value), 1)
-    return None if numbers is None else numbers[0]
-
-
-def _numbers(option: str, value: str | Sequence[float] | None, count: int) -> list[float] | None:
-    if value is None:
-        return None
-    parts = value.split(",") if isinstance(value, str) else value
-    try:
-        numbers = [float(part) for part in parts]
-    except ValueError:
-        numbers = []
-    if len(numbers) != count or not np.isfinite(numbers).all():
-        wanted = "a number" if count == 1 else f"{count} numbers separated by commas"
-        raise HyperPoseError(f"option {option} is {value!r}; give {wanted}")
-    return numbers
-
-
-def _flag(option: str, value: str | bool) -> bool:
-    text = str(value).strip().lower()
-    if text not in ("true", "false"):
-        raise HyperPoseError(f"option {option} is {value!r}; give true or false")
-    return text == "true"
