@@ -10,15 +10,16 @@ from hyperpose_core.datasets.options import parse_assignments
 from hyperpose_core.datasets.records import PosedImageSet
 
 
-def add_dataset_arguments(parser: argparse.ArgumentParser, split: str | None) -> None:
+def add_dataset_arguments(parser: argparse.ArgumentParser, split: str | None, required: bool = True) -> None:
     """Add --data, --format, --split and --data-option.
 
     Args:
         parser: the verb's parser.
         split: what --split is where it isn't given; None means all of the data.
+        required: whether --data must be given.
     """
     group = parser.add_argument_group("data")
-    group.add_argument("--data", type=Path, required=True, help="label CSV or dataset folder")
+    group.add_argument("--data", type=Path, required=required, help="label CSV or dataset folder")
     group.add_argument(
         "--format",
         default="auto",

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import argparse
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import torch
 
 from hyperpose_core.checkpoint import Checkpoint, load_checkpoint
+from hyperpose_core.compression.report import accuracy_lines, compression_table
 from hyperpose_core.errors import HyperPoseError
 from hyperpose_core.models.base import PoseModel
-from hyperpose_core.models.registry import restore_model
+from hyperpose_core.models.registry import build_model, restore_model
 
 UNUSED_CLASSIFIER_PARAMETERS = 1_281_000
 """Of EfficientNet's 1000-way classifier, which the released files carry and no network here needs."""
@@ -40,15 +44,23 @@ class PartSize:
 
 
 def part_sizes(network: PoseModel) -> dict[str, PartSize]:
-    """Give the sizes of a network's parts (keys of `models.base.PARTS`), those that it has."""
-    parameters = {name for name, _ in network.named_parameters()}
-    sizes: dict[str, PartSize] = {}
+    """Give the sizes of a network's parts (keys of `models.base.PARTS`), those that it has.
+
+    A compressed network has the parameters of the full one that it stands for, in fewer bytes.
+    """
+    counts: Counter[str] = Counter()
+    for name, parameter in _blueprint(network).named_parameters():
+        counts[network.part_of(name)] += parameter.numel()
+    sizes: Counter[str] = Counter()
     for name, tensor in network.state_dict().items():
-        part = network.part_of(name)
-        before = sizes.get(part, PartSize(0, 0))
-        count = tensor.numel() if name in parameters else 0
-        sizes[part] = PartSize(before.parameters + count, before.bytes + tensor.nbytes)
-    return sizes
+        sizes[network.part_of(name)] += tensor.nbytes
+    return {part: PartSize(counts[part], size) for part, size in sizes.items()}
+
+
+def _blueprint(network: PoseModel) -> PoseModel:
+    """Give the full network of the same options, without tensors."""
+    with torch.device("meta"):
+        return build_model(network.architecture, network.options)
 
 
 def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -86,6 +98,9 @@ def describe(checkpoint: Checkpoint, network: PoseModel) -> Iterator[str]:
     yield ""
     yield from _size_table(network)
     yield ""
+    if checkpoint.compression is not None:
+        yield from _compression(checkpoint.compression)
+        yield ""
     yield from _section("scenes", enumerate(checkpoint.scenes))
     yield from _section("frames", _frames(checkpoint))
     yield from _section("preprocessing", _preprocessing(checkpoint))
@@ -110,7 +125,8 @@ def _size_table(network: PoseModel) -> Iterator[str]:
             f"(left out: the backbone's unused 1000-way classifier, {UNUSED_CLASSIFIER_PARAMETERS:,} "
             "parameters, which the released files carry)"
         )
-    unused = sum(parameter.numel() for parameter in network.parameters() if not parameter.requires_grad)
+    parameters = _blueprint(network).parameters()
+    unused = sum(parameter.numel() for parameter in parameters if not parameter.requires_grad)
     if unused:
         yield f"(carried, but neither run nor trained: the backbone's {unused:,} parameters behind stride 16)"
 
@@ -119,6 +135,14 @@ def _size_row(title: str, sizes: Iterable[PartSize]) -> str:
     sizes = list(sizes)
     parameters, size = sum(part.parameters for part in sizes), sum(part.bytes for part in sizes)
     return f"{title:<28}{parameters:>14,}{size:>16,}"
+
+
+def _compression(compression: Mapping[str, Any]) -> Iterator[str]:
+    energy = compression["energy"]
+    kept = "" if energy is None else f", which keeps {energy:.4g} of the squared singular values"
+    yield f"compressed by {compression['method']}{kept}"
+    yield compression_table(compression)
+    yield from (f"{name}: {text}" for name, text in accuracy_lines(compression))
 
 
 def _frames(checkpoint: Checkpoint) -> Iterator[tuple[str, str]]:
