@@ -25,7 +25,7 @@ ifdef AMENT_PREFIX_PATH
 unexport LD_LIBRARY_PATH
 endif
 
-.PHONY: help venv build test lint format docs demo soak overload clean
+.PHONY: help venv build test lint format docs demo benchmark soak overload clean
 
 help:  ## Say what there is
 	@sed -n 's/^\([a-z]*\):[^#]*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 16
@@ -74,6 +74,9 @@ docs: venv  ## Write docs/parameters.md from the parameters' declarations
 
 demo: venv  ## Simulate a town, train on it, drive through it with the node and write a report
 	$(VENV_PYTHON) -m hyperpose_ros.demo
+
+benchmark: venv  ## Measure speed, size and memory side by side and write benchmarks/results.md
+	$(VENV_PYTHON) -m benchmarks.run
 
 soak: venv  ## Watch the localizer at 30 Hz for MINUTES=10: memory, latency, counters
 	$(VENV_PYTHON) benchmarks/soak.py --minutes $(or $(MINUTES),10)

@@ -95,7 +95,8 @@ class PlainMSTransformer(_MultiScene):
         if not self.heads_per_scene:
             return heads(descriptors)
         answers = [
-            heads[int(scene)](descriptor) for descriptor, scene in zip(descriptors, scenes, strict=True)
+            heads.get_submodule(str(int(scene)))(descriptor)
+            for descriptor, scene in zip(descriptors, scenes, strict=True)
         ]
         return torch.stack(answers)
 
@@ -122,8 +123,9 @@ class PlainMSHyperPose(_MultiScene):
         position, orientation, _, log_probabilities = self.describe(images)
         pooled = F.adaptive_avg_pool2d(self.features(images), 1).flatten(1)
         return PoseOutput(
-            self.regressor_head_t(position) + self._generated("t", position, pooled),
-            self.regressor_head_rot(orientation) + self._generated("rot", orientation, pooled),
+            self.get_submodule("regressor_head_t")(position) + self._generated("t", position, pooled),
+            self.get_submodule("regressor_head_rot")(orientation)
+            + self._generated("rot", orientation, pooled),
             log_probabilities,
         )
 
