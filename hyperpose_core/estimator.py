@@ -12,7 +12,7 @@ from torch import Tensor
 
 from hyperpose_core.checkpoint import Checkpoint, load_checkpoint
 from hyperpose_core.engines import Engine, build_engine
-from hyperpose_core.engines.engine import EXPORTED_SUFFIX, check_choice
+from hyperpose_core.engines.engine import EXPORTED_SUFFIX, PRECISIONS, check_choice
 from hyperpose_core.errors import HyperPoseError
 from hyperpose_core.familiarity import Answers
 from hyperpose_core.geometry import Array, Pose
@@ -96,7 +96,7 @@ class PoseEstimator:
         self.checkpoint = checkpoint
         if isinstance(engine, str):
             engine = build_engine(
-                engine, checkpoint, select_device(device), precision, _input_size(checkpoint)
+                engine, checkpoint, select_device(device), precision, known_input_size(checkpoint)
             )
         self.engine = engine
         self.device = engine.device
@@ -113,8 +113,8 @@ class PoseEstimator:
     ) -> PoseEstimator:
         """Build from a checkpoint file, or from one that `hyperpose export` made of it (.onnx).
 
-        The other arguments are the constructor's. An exported file has its engine and precision in it, and
-        no others can be asked for.
+        The other arguments are the constructor's. An exported file has its engine in it, and no other can be
+        asked for.
 
         Raises:
             HyperPoseError: the file or another argument is wrong; the message names it.
@@ -134,9 +134,9 @@ class PoseEstimator:
         # Its runtime is an optional package.
         from hyperpose_core.engines.exported import load_exported
 
-        checkpoint, exported = load_exported(path, select_device(device))
         check_choice("engine of an exported file", engine, ("auto", "exported"))
-        check_choice("precision of this exported file", precision, ("auto", exported.precision))
+        check_choice("precision", precision, PRECISIONS)
+        checkpoint, exported = load_exported(path, device, precision)
         return cls(checkpoint, turn_deg=turn_deg, engine=exported)
 
     def estimate(self, images: Sequence[RgbImage]) -> list[PoseEstimate]:
@@ -144,8 +144,14 @@ class PoseEstimator:
         return self.infer(torch.stack([self.preprocess(image) for image in images])) if images else []
 
     def preprocess(self, image: RgbImage) -> Tensor:
-        """Turn one RGB uint8 image [H, W, 3] into the network's float32 input [3, h, w], on the CPU."""
-        return self.checkpoint.preprocessing(image)
+        """Turn one RGB uint8 image [H, W, 3] into the network's input [3, h, w], on the CPU.
+
+        That is float32; uint8, a quarter to copy, where the engine normalises it on its device.
+        """
+        preprocessing = self.checkpoint.preprocessing
+        if self.engine.takes_bytes and self._views is None:
+            return preprocessing.cropped(preprocessing.resized(image))
+        return preprocessing(image)
 
     def infer(self, inputs: Tensor) -> list[PoseEstimate]:
         """Run the network on preprocessed inputs [N, 3, h, w] and read its outputs as poses."""
@@ -208,7 +214,7 @@ class PoseEstimator:
         )
 
 
-def _input_size(checkpoint: Checkpoint) -> tuple[int, int] | None:
+def known_input_size(checkpoint: Checkpoint) -> tuple[int, int] | None:
     """Give (height, width) of the network's input where the checkpoint tells it."""
     preprocessing, camera = checkpoint.preprocessing, checkpoint.camera
     if camera is not None:

@@ -14,6 +14,7 @@ import torch
 
 from hyperpose_core.checkpoint import Checkpoint, load_checkpoint
 from hyperpose_core.compression.report import accuracy_lines, compression_table
+from hyperpose_core.engines.engine import EXPORTED_SUFFIX
 from hyperpose_core.errors import HyperPoseError
 from hyperpose_core.models.base import PoseModel
 from hyperpose_core.models.registry import build_model, restore_model
@@ -70,33 +71,47 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         description="Print the architecture, the size of its parts, scenes, frames, preprocessing, "
         "how it was trained and what it scored on held-out data.",
     )
-    parser.add_argument("checkpoint", type=Path, help="a .safetensors checkpoint")
+    parser.add_argument("checkpoint", type=Path, help="a .safetensors checkpoint or an exported .onnx file")
     parser.set_defaults(run=run)
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Print what the checkpoint holds.
+    """Print what the checkpoint or the exported file holds.
 
     Raises:
         HyperPoseError: the file is no checkpoint, or its tensors do not fit its architecture.
     """
-    checkpoint = load_checkpoint(arguments.checkpoint)
-    try:
-        network = restore_model(checkpoint.architecture, checkpoint.options, checkpoint.state)
-    except HyperPoseError as error:
-        raise HyperPoseError(f"{arguments.checkpoint}: {error}") from error
-    print(f"{arguments.checkpoint} ({arguments.checkpoint.stat().st_size:,} bytes)")
-    for line in describe(checkpoint, network):
+    path: Path = arguments.checkpoint
+    if path.suffix.lower() == EXPORTED_SUFFIX:
+        # Its reader is an optional package.
+        from hyperpose_core.engines.exported import read_exported
+
+        file = read_exported(path)
+        checkpoint, content = file.checkpoint, _section("exported", _flatten(file.export))
+    else:
+        checkpoint = load_checkpoint(path)
+        try:
+            network = restore_model(checkpoint.architecture, checkpoint.options, checkpoint.state)
+        except HyperPoseError as error:
+            raise HyperPoseError(f"{path}: {error}") from error
+        content = _size_table(network)
+    print(f"{path} ({path.stat().st_size:,} bytes)")
+    for line in describe(checkpoint, content):
         print(line)
     return 0
 
 
-def describe(checkpoint: Checkpoint, network: PoseModel) -> Iterator[str]:
-    """Give the lines that `hyperpose info` prints of a checkpoint and the network built from it."""
+def describe(checkpoint: Checkpoint, content: Iterable[str]) -> Iterator[str]:
+    """Give the lines that `hyperpose info` prints.
+
+    Args:
+        checkpoint: what the file says of itself.
+        content: lines about the tensors or the graph that it holds.
+    """
     yield f"architecture  {checkpoint.architecture}"
     yield from _section("options", _flatten(checkpoint.options))
     yield ""
-    yield from _size_table(network)
+    yield from content
     yield ""
     if checkpoint.compression is not None:
         yield from _compression(checkpoint.compression)

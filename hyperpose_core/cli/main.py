@@ -21,6 +21,7 @@ _VERBS = {
     "predict": "estimate the poses of photographs",
     "info": "say what a checkpoint holds",
     "compress": "make a checkpoint smaller",
+    "export": "write a checkpoint as an ONNX file for a faster runtime",
     "import": "turn weights released with the paper into a checkpoint",
     "simulate": "render a small simulated RobotCar",
     "dataset": "look at a dataset",

@@ -1,0 +1,128 @@
+"""`hyperpose export`: a checkpoint in, an ONNX file that needs no other file out."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from hyperpose_core.checkpoint import Checkpoint, load_checkpoint
+from hyperpose_core.cli.common import add_dataset_arguments, open_dataset_from
+from hyperpose_core.engines.engine import EXPORTED_SUFFIX
+from hyperpose_core.errors import HyperPoseError
+from hyperpose_core.estimator import known_input_size
+from hyperpose_core.export import LARGEST_DIFFERENCE, Export, draw_inputs, export_checkpoint
+from hyperpose_core.models.base import SMALLEST_SIDE
+
+
+def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Add the verb's parser."""
+    parser = subparsers.add_parser(
+        "export",
+        help="write a checkpoint as an ONNX file for a faster runtime",
+        description="Write an ONNX file that holds the network and all that the checkpoint says. Before, its "
+        "answers are compared with the network's; the differences are printed and kept in the file. Every "
+        "command and the localizer take the file in place of the checkpoint and run it with OpenVINO.",
+    )
+    parser.add_argument("checkpoint", type=Path, help="a .safetensors checkpoint")
+    parser.add_argument("--output", type=Path, required=True, help="the .onnx file to write")
+    parser.add_argument("--force", action="store_true", help="replace the file where there is one")
+    parser.add_argument(
+        "--size",
+        metavar="HEIGHTxWIDTH",
+        help="size of the network's input in pixels, where the checkpoint does not tell it or other cameras "
+        "are used than in training",
+    )
+    parser.add_argument(
+        "--images",
+        type=int,
+        default=8,
+        help="number of images to compare the file with the network on (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--largest-difference",
+        type=float,
+        default=LARGEST_DIFFERENCE,
+        help="of an output in float32, as a part of the largest such output; a file that differs by more is "
+        "not written (default: %(default)s)",
+    )
+    add_dataset_arguments(parser, split="test", required=False)
+    parser.set_defaults(run=run)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Export as the arguments say.
+
+    Raises:
+        HyperPoseError: the checkpoint or an argument is wrong, or the file differs from the network.
+    """
+    output: Path = arguments.output
+    if output.suffix.lower() != EXPORTED_SUFFIX:
+        raise HyperPoseError(f"--output {output}: the file's name must end in {EXPORTED_SUFFIX}")
+    if output.exists() and not arguments.force:
+        raise HyperPoseError(f"{output} exists; give --force to replace it")
+    if arguments.images < 1:
+        raise HyperPoseError(f"--images is {arguments.images}; it must be at least 1")
+    checkpoint = load_checkpoint(arguments.checkpoint)
+    size = _input_size(arguments.size, checkpoint)
+    if arguments.data is None:
+        inputs, source = draw_inputs(checkpoint, size, arguments.images), "drawn images"
+    else:
+        inputs = _dataset_inputs(arguments, checkpoint, size)
+        source = f"images of {arguments.data.name}"
+    export = export_checkpoint(checkpoint, output, inputs, source, arguments.largest_difference)
+    _tell(export, size, f"{len(inputs)} {source}")
+    return 0
+
+
+def _input_size(asked: str | None, checkpoint: Checkpoint) -> tuple[int, int]:
+    """Give (height, width) of the network's input."""
+    if asked is None:
+        known = known_input_size(checkpoint)
+        if known is None:
+            raise HyperPoseError(
+                "the checkpoint does not tell the size of the network's input: give it with "
+                "--size HEIGHTxWIDTH"
+            )
+        return known
+    height, separator, width = asked.lower().partition("x")
+    if not (separator and height.isdecimal() and width.isdecimal()):
+        raise HyperPoseError(f"--size {asked!r}: expected HEIGHTxWIDTH in pixels, such as 256x341")
+    size = int(height), int(width)
+    if min(size) < SMALLEST_SIDE:
+        raise HyperPoseError(f"--size {asked!r}: both sides must have at least {SMALLEST_SIDE} pixels")
+    if checkpoint.preprocessing.input_size(*size) != size:
+        made = "x".join(str(side) for side in checkpoint.preprocessing.input_size(*size))
+        raise HyperPoseError(f"--size {asked!r}: the checkpoint's preprocessing makes {made} of such images")
+    return size
+
+
+def _dataset_inputs(arguments: argparse.Namespace, checkpoint: Checkpoint, size: tuple[int, int]) -> Tensor:
+    """Preprocess images of the dataset, spread evenly over it."""
+    images = open_dataset_from(arguments).images
+    chosen = np.linspace(0, len(images) - 1, min(arguments.images, len(images))).round().astype(int)
+    inputs = [checkpoint.preprocessing(images[index].read()) for index in chosen]
+    for index, tensor in zip(chosen, inputs, strict=True):
+        if tuple(tensor.shape[1:]) != size:
+            raise HyperPoseError(
+                f"{images[index].path}: becomes {tensor.shape[1]}x{tensor.shape[2]} pixels, not the "
+                f"{size[0]}x{size[1]} that the network is exported for"
+            )
+    return torch.stack(inputs)
+
+
+def _tell(export: Export, size: tuple[int, int], source: str) -> None:
+    print(
+        f"{export.path}: {export.path.stat().st_size:,} bytes, takes {size[1]}x{size[0]} pixels; differences "
+        f"from the network on {source}:"
+    )
+    for precision, differences in export.differences.items():
+        for name, difference in differences.items():
+            unit = " m" if name == "position" else ""
+            print(
+                f"  {precision:<9} {name.replace('_', ' '):<24} {difference.absolute}{unit} "
+                f"({difference.relative} of the largest)"
+            )
