@@ -48,6 +48,13 @@ def run(towns: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder / "run"
 
 
+@pytest.fixture(scope="module")
+def output(run: Path, towns: Path) -> Path:
+    """The folder of the run's table of stages."""
+    assert run_verb("stages", run, "--data", towns) == 0
+    return run / "stages"
+
+
 def medians(run: Path, towns: Path, number: int) -> dict[str, tuple[float, float]]:
     """Median errors of a stage, by scene and of all frames, found another way."""
     test = open_dataset(towns, split="test")
@@ -61,9 +68,8 @@ def medians(run: Path, towns: Path, number: int) -> dict[str, tuple[float, float
     }
 
 
-def test_every_stage_has_its_row_by_scene_and_overall(run: Path, towns: Path, tmp_path: Path, capsys) -> None:
-    assert run_verb("stages", run, "--data", towns, "--output", tmp_path) == 0
-    results = json.loads((tmp_path / "results.json").read_text())
+def test_every_stage_has_its_row_by_scene_and_overall(run: Path, output: Path, towns: Path) -> None:
+    results = json.loads((output / "results.json").read_text())
     assert [stage["trains"] for stage in results["stages"]] == ["everything", "position", "orientation"]
     assert [stage["epochs"] for stage in results["stages"]] == [2, 1, 1]
     groups = {group["label"]: group for group in results["groups"]}
@@ -77,16 +83,11 @@ def test_every_stage_has_its_row_by_scene_and_overall(run: Path, towns: Path, tm
             estimates = [median["estimate"] for median in group[kind]["medians"]]
             changes = [change["estimate"] for change in group[kind]["changes"]]
             assert changes == pytest.approx(np.diff(estimates))
-    printed = capsys.readouterr().out
-    assert "2: position" in printed and str(tmp_path / "results.md") in printed
-    assert cv2.imread(str(tmp_path / "stages.png")).shape[0] > 100
+    assert cv2.imread(str(output / "stages.png")).shape[0] > 100
 
 
-def test_the_later_stages_change_one_branch_and_leave_the_other_branch_alone(
-    run: Path, towns: Path, tmp_path: Path
-) -> None:
-    assert run_verb("stages", run, "--data", towns, "--output", tmp_path) == 0
-    results = json.loads((tmp_path / "results.json").read_text())
+def test_the_later_stages_change_one_branch_and_leave_the_other_branch_alone(output: Path) -> None:
+    results = json.loads((output / "results.json").read_text())
     first, second, third = (stage["changed"] for stage in results["stages"])
     assert first is None
     assert sorted(second) == ["position_head", "position_hypernetwork"]
@@ -95,14 +96,16 @@ def test_the_later_stages_change_one_branch_and_leave_the_other_branch_alone(
         still = group["orientation_deg"]["changes"][0], group["position_m"]["changes"][1]
         assert all((change["low"], change["high"]) == (0.0, 0.0) for change in still)
         assert group["position_m"]["changes"][0]["low"] < group["position_m"]["changes"][0]["high"]
-    assert "the same" in (tmp_path / "results.md").read_text()
+    assert "the same" in (output / "results.md").read_text()
 
 
 def test_an_unfinished_run_is_scored_as_far_as_it_is(run: Path, towns: Path, tmp_path: Path, capsys) -> None:
     shutil.copy(run / "stage-1.safetensors", tmp_path)
-    assert run_verb("stages", tmp_path, "--data", towns) == 0
-    assert "The run has finished 1 of 3 stages." in capsys.readouterr().out
-    assert (tmp_path / "stages" / "results.md").is_file()
+    assert run_verb("stages", tmp_path, "--data", towns, "--output", tmp_path / "table") == 0
+    printed = capsys.readouterr().out
+    assert "1: everything" in printed and "2: position" not in printed
+    assert "The run has finished 1 of 3 stages." in printed
+    assert str(tmp_path / "table" / "results.md") in printed
 
 
 def test_a_run_without_stages_is_named(towns: Path, tmp_path: Path, capsys) -> None:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -114,7 +115,7 @@ def score_stages(
         HyperPoseError: no stage of several is finished in the folder, or scoring fails.
     """
     checkpoints = _load_stages(run)
-    recipe = recipe_from_dict(checkpoints[0].training["recipe"], str(run))
+    recipe = recipe_from_dict(cast(Mapping[str, Any], checkpoints[0].training["recipe"]), str(run))
     errors = [
         frame_errors(estimate_dataset(PoseEstimator(checkpoint, device), test, _BATCH_SIZE))
         for checkpoint in checkpoints
@@ -132,7 +133,7 @@ def score_stages(
 def _load_stages(run: Path) -> list[Checkpoint]:
     if not run.is_dir():
         raise HyperPoseError(f"{run}: no such folder; give the --output of a training in several stages")
-    checkpoints = []
+    checkpoints: list[Checkpoint] = []
     while (path := stage_checkpoint(run, len(checkpoints))).is_file():
         checkpoints.append(load_checkpoint(path))
     if not checkpoints:
