@@ -34,8 +34,8 @@ def measure_accuracy(context: Context) -> Section:
         [[["network", "way", "position", "change", "orientation", "change"]]],
     )
     for trained, data in (_single_scene(context), _multi_scene(context)):
-        subject = Subject(trained)
         architecture = load_checkpoint(trained).architecture
+        subject = Subject(trained, context.made / architecture)
         ways = (*WAYS, *(COMPRESSED_WAYS if "ms" in architecture else ()))
         _measure(context, section, architecture, subject, ways, open_dataset(data, split="test"))
     return section

@@ -29,14 +29,19 @@ class Context:
     multi_scene_checkpoint: Path | None = None
     multi_scene_data: Path | None = None
 
+    @property
+    def made(self) -> Path:
+        """The folder for networks and what is made of them, which each run makes anew."""
+        return self.folder / "networks"
+
     def effort(self, seconds: float = 40.0) -> Effort:
         """Say how long to measure."""
         return Effort.chosen(self.quick, seconds)
 
     def untrained(self, architecture: str, scenes: int = 1) -> Subject:
         """Give a checkpoint with random weights, written once."""
-        path = self.folder / "networks" / f"{architecture}_{scenes}.safetensors"
+        path = self.made / f"{architecture}_{scenes}.safetensors"
         if path.is_file():
-            return Subject(path)
+            return Subject(path, path.parent)
         options = {"scene_count": scenes} if scenes > 1 else {}
         return write_untrained(path.parent, untrained_network(architecture, options))

@@ -14,6 +14,7 @@ import datetime
 import importlib
 import json
 import os
+import shutil
 import subprocess
 import sys
 import time
@@ -113,6 +114,8 @@ def _run_to_continue(options: argparse.Namespace) -> str:
     if path.is_file() and not options.fresh:
         return path.read_text(encoding="utf-8").strip()
     run = uuid.uuid4().hex
+    # Of code that may have changed since.
+    shutil.rmtree(options.work / "networks", ignore_errors=True)
     if not options.sections:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(run + "\n", encoding="utf-8")

@@ -61,10 +61,12 @@ class Subject:
 
     Attributes:
         checkpoint: its file.
+        folder: for the files that are made of it.
         missing: why a way could not be had, by the way's name.
     """
 
     checkpoint: Path
+    folder: Path
     missing: dict[str, str] = field(default_factory=dict)
 
     def engine(self, way: Way, input_size: tuple[int, int] | None = INPUT_SIZE) -> Engine | None:
@@ -92,8 +94,9 @@ class Subject:
         return path
 
     def _made(self, verb: str, source: Path, suffix: str, *options: str) -> Path:
-        made = source.with_name(f"{source.stem}_{verb}{suffix}")
-        if not made.is_file() or made.stat().st_mtime < source.stat().st_mtime:
+        made = self.folder / f"{source.stem}_{verb}{suffix}"
+        if not made.is_file():
+            made.parent.mkdir(parents=True, exist_ok=True)
             run_hyperpose(verb, str(source), "--output", str(made), *options)
         return made
 
@@ -139,7 +142,7 @@ def write_untrained(folder: Path, network: PoseModel) -> Subject:
     save_checkpoint(
         path, Checkpoint(network.architecture, network.options, network.state_dict(), preprocessing, scenes)
     )
-    return Subject(path)
+    return Subject(path, folder)
 
 
 def random_images(count: int, height: int = INPUT_SIZE[0], width: int = INPUT_SIZE[1]) -> torch.Tensor:
