@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -12,6 +12,7 @@ from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
 _Item = TypeVar("_Item")
+_Result = TypeVar("_Result")
 
 
 @dataclass(frozen=True)
@@ -60,6 +61,13 @@ class ProcessGroup:
         flag = torch.tensor(int(condition), device=device)
         torch.distributed.all_reduce(flag, torch.distributed.ReduceOp.MIN)
         return bool(flag)
+
+    def first_before_others(self, action: Callable[[], _Result]) -> _Result:
+        """Do something in the first process, then in the others, which find the files that it wrote."""
+        if self.is_first:
+            result = action()
+        self.wait()
+        return result if self.is_first else action()
 
     def wait(self) -> None:
         """Wait until every process is here."""

@@ -19,7 +19,11 @@ from hyperpose_core.images import Preprocessing
 
 
 class ImageCache:
-    """Resized, uncropped uint8 images [3, h, w] of one size, in the order of the records."""
+    """Resized, uncropped uint8 images [3, h, w] of one size, in the order of the records.
+
+    Attributes:
+        fingerprint: what tells these images from other ones.
+    """
 
     def __init__(self, images: Sequence[PosedImage], preprocessing: Preprocessing, folder: Path) -> None:
         """Open the cache in a folder, filling it where it is missing or its sources have changed.
@@ -27,14 +31,14 @@ class ImageCache:
         Raises:
             HyperPoseError: an image is missing, unreadable or of another shape than the first; it is named.
         """
-        fingerprint = _fingerprint(images, preprocessing)
+        self.fingerprint = _fingerprint(images, preprocessing)
         description = folder / "images.json"
         data = folder / "images.npy"
-        if not (data.exists() and description.exists() and description.read_text() == fingerprint):
+        if not (data.exists() and description.exists() and description.read_text() == self.fingerprint):
             folder.mkdir(parents=True, exist_ok=True)
             description.unlink(missing_ok=True)
             _fill(data, images, preprocessing)
-            description.write_text(fingerprint)
+            description.write_text(self.fingerprint)
         self._pixels = np.load(data, mmap_mode="r")
 
     @property

@@ -134,6 +134,10 @@ class Recipe:
         augmentation: what is varied.
         validation: what is held out.
         normalise_positions: take the training positions' mean and deviation out.
+        feature_variants: of how many augmented variants of each image a stage keeps, on disk, what its frozen
+            layers give, instead of running them in every epoch: the augmentation then repeats itself after
+            so many epochs. 0 keeps none; null keeps one where the augmentation varies nothing, so that
+            nothing is lost.
         precision: "float32", "bfloat16" (autocast), or "auto": bfloat16 on CUDA, float32 on the CPU.
         on_bad_batch: "stop" at a batch whose loss is not finite, or "skip" it; its files are named.
     """
@@ -158,6 +162,7 @@ class Recipe:
     augmentation: Augmentation = field(default_factory=lambda: Augmentation())
     validation: ValidationRecipe = field(default_factory=lambda: ValidationRecipe())
     normalise_positions: bool = True
+    feature_variants: int | None = Field(default=None, ge=0)
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
     on_bad_batch: Literal["stop", "skip"] = "stop"
 

@@ -90,6 +90,10 @@ class Samples:
         labels = np.concatenate([self.data.positions(), self.data.orientations()], axis=1)
         return hashlib.sha256(labels.tobytes()).hexdigest()
 
+    def image_digest(self) -> str:
+        """Return what tells these images, decoded, from other ones."""
+        return self._cache.fingerprint
+
     @property
     def input_size(self) -> tuple[int, int]:
         """Height and width of the network's input in pixels."""

@@ -43,10 +43,12 @@ def enter_stage(
     ]
     kind = torch.optim.Adam if recipe.optimizer == "adam" else torch.optim.AdamW
     rate = stage.learning_rate or recipe.learning_rate
-    return kind(parameters, lr=rate, weight_decay=recipe.weight_decay, eps=recipe.epsilon)
+    # One pass over all parameters, where PyTorch has it.
+    fused = all(parameter.device.type in ("cpu", "cuda") for parameter in parameters)
+    return kind(parameters, lr=rate, weight_decay=recipe.weight_decay, eps=recipe.epsilon, fused=fused)
 
 
-def set_training_mode(stage: Stage, network: PoseModel) -> None:
+def set_training_mode(stage: Stage, recipe: Recipe, network: PoseModel) -> None:
     """Put what the stage trains into training mode and the rest into evaluation mode."""
     if stage.trains == "everything":
         network.train()
@@ -55,6 +57,9 @@ def set_training_mode(stage: Stage, network: PoseModel) -> None:
         for name, module in network.named_children():
             if network.part_of_module.get(name) in _TRAINED_PARTS[stage.trains]:
                 module.train()
+    if recipe.frozen_backbone_stride:
+        for layer in network.backbone.layers_up_to(recipe.frozen_backbone_stride):
+            layer.eval()
     for module in network.modules():
         if isinstance(module, nn.BatchNorm2d) and not module.weight.requires_grad:
             module.eval()

@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import torch
-from torch import Tensor, nn
+from torch import nn
 from tqdm import tqdm
 
 from hyperpose_core import __version__
@@ -19,14 +17,19 @@ from hyperpose_core.checkpoint import Checkpoint, load_checkpoint, save_checkpoi
 from hyperpose_core.datasets.records import PosedImageSet
 from hyperpose_core.errors import HyperPoseError
 from hyperpose_core.estimator import select_device
-from hyperpose_core.geometry import orientation_errors_deg, position_errors
-from hyperpose_core.images import Preprocessing
 from hyperpose_core.losses import PoseLoss
-from hyperpose_core.models.base import PoseModel
-from hyperpose_core.models.output import PoseOutput
-from hyperpose_core.models.registry import build_model, default_normalisation, default_options
+from hyperpose_core.training.building import network_of, preprocessing_of
+from hyperpose_core.training.cuts import AtImages, Cut, cut_of
 from hyperpose_core.training.distributed import ProcessGroup, local_device
+from hyperpose_core.training.feature_cache import (
+    FeatureCache,
+    FeatureSource,
+    check_feature_variants,
+    kept_variants,
+)
 from hyperpose_core.training.held_out import calibrated
+from hyperpose_core.training.memory import freed_memory_kept
+from hyperpose_core.training.prefetch import prepared_ahead
 from hyperpose_core.training.recipe import Recipe, Stage, recipe_to_dict
 from hyperpose_core.training.run_folder import (
     BEST_CHECKPOINT,
@@ -35,10 +38,14 @@ from hyperpose_core.training.run_folder import (
     RunFolder,
     stage_checkpoint,
 )
-from hyperpose_core.training.samples import Batch, Samples, epoch_generator
+from hyperpose_core.training.samples import Samples, epoch_generator
 from hyperpose_core.training.schedule import learning_rate_factor
 from hyperpose_core.training.stages import enter_stage, set_training_mode
-from hyperpose_core.uncertainty import Uncertainty, pose_residuals
+from hyperpose_core.training.step import Step, StepInputs, autocast_of
+from hyperpose_core.training.validation import validate
+from hyperpose_core.uncertainty import Uncertainty
+
+_Load = Callable[[Sequence[int], int], StepInputs]
 
 
 class Trainer:
@@ -58,19 +65,20 @@ class Trainer:
             HyperPoseError: the recipe does not fit the data, an image is unreadable, or ImageNet weights
                 cannot be had.
         """
+        check_feature_variants(recipe)
         self.recipe = recipe
         self._seed = seed
         self._device = select_device(local_device(device))
         self._group = ProcessGroup.join(self._device)
         self._folder = RunFolder(output)
-        self._preprocessing = _preprocessing(recipe)
-        if self._group.is_first:
-            self._samples = self._open_samples(data)
-        self._group.wait()
-        if not self._group.is_first:
-            self._samples = self._open_samples(data)
+        self._preprocessing = preprocessing_of(recipe)
+        self._autocast = autocast_of(recipe, self._device)
+        self._cache = self._folder.path / "cache"
+        self._samples = self._group.first_before_others(
+            lambda: Samples(data, recipe, self._preprocessing, self._cache)
+        )
         torch.manual_seed(seed)
-        self.network = self._build_network()
+        self.network = network_of(recipe, len(data.scenes), self._samples.input_size, self._device)
         self._learnable = {name for name, value in self.network.named_parameters() if value.requires_grad}
         options = recipe.loss
         self._loss = PoseLoss(
@@ -101,12 +109,14 @@ class Trainer:
         state = self._folder.open(identity, resume, self._device) if self._group.is_first or resume else None
         done = self._restore(state)
         first = 0
-        for number, stage in enumerate(self.recipe.stages):
-            epochs = self.recipe.stage_epochs()[number]
-            if done < first + epochs:
-                self._run_stage(number, stage, range(first, first + epochs), done, state)
-            first += epochs
+        with freed_memory_kept():
+            for number, stage in enumerate(self.recipe.stages):
+                epochs = self.recipe.stage_epochs()[number]
+                if done < first + epochs:
+                    self._run_stage(number, stage, range(first, first + epochs), done, state)
+                first += epochs
         if self._group.is_first:
+            shutil.rmtree(self._cache / "features", ignore_errors=True)
             for name in (BEST_CHECKPOINT, LAST_CHECKPOINT):
                 path = self._folder.path / name
                 trained = load_checkpoint(path)
@@ -120,10 +130,12 @@ class Trainer:
         optimizer = enter_stage(stage, self.recipe, self.network, self._loss, self._learnable)
         if state is not None and done > epochs.start:
             optimizer.load_state_dict(state["optimizer"])
-        step = self._group.synchronised(_Step(self.network, self._loss, self._autocast))
+        set_training_mode(stage, self.recipe, self.network)
+        cut, load = self._open_inputs(stage, len(epochs))
+        step = self._group.synchronised(Step(self.network, self._loss, cut, self._autocast))
         for epoch in range(max(epochs.start, done), epochs.stop):
-            set_training_mode(stage, self.network)
-            loss, images_per_second = self._run_epoch(epoch, epochs, stage, step, optimizer)
+            set_training_mode(stage, self.recipe, self.network)
+            loss, images_per_second = self._run_epoch(epoch, epochs, stage, load, step, optimizer)
             if self._group.is_first:
                 self._finish_epoch(epoch, number, loss, images_per_second, optimizer)
             self._group.wait()
@@ -132,8 +144,29 @@ class Trainer:
             folder = self._folder.path
             shutil.copyfile(folder / LAST_CHECKPOINT, stage_checkpoint(folder, number))
 
+    def _open_inputs(self, stage: Stage, epochs: int) -> tuple[Cut, _Load]:
+        """Return where a stage's network is cut, and what gives a step its inputs there."""
+        cut, variants = cut_of(stage, self.recipe, self.network), kept_variants(self.recipe, epochs)
+        if not cut.is_behind_frozen_part or not variants:
+            return AtImages(), self._images
+        source = FeatureSource(
+            self._samples, self.network, cut, self.recipe, variants, self._seed, self._device, self._autocast
+        )
+        features = self._group.first_before_others(lambda: FeatureCache(self._cache / "features", source))
+        return cut, features.batch
+
+    def _images(self, indices: Sequence[int], epoch: int) -> StepInputs:
+        batch = self._samples.training_batch(indices, self._seed, epoch, self._device)
+        return StepInputs((batch.images,), batch.positions, batch.orientations, batch.scenes)
+
     def _run_epoch(
-        self, epoch: int, epochs: range, stage: Stage, step: nn.Module, optimizer: torch.optim.Optimizer
+        self,
+        epoch: int,
+        epochs: range,
+        stage: Stage,
+        load: _Load,
+        step: nn.Module,
+        optimizer: torch.optim.Optimizer,
     ) -> tuple[float, float]:
         """Train one epoch; everything random in it follows from the seed and the epoch.
 
@@ -145,28 +178,29 @@ class Trainer:
         order = self._samples.epoch_order(generator)
         batches = self._samples.batches(order)
         rate = stage.learning_rate or self.recipe.learning_rate
+        shares = [self._group.share(indices) for indices in batches]
+        inputs = prepared_ahead(lambda indices: load(indices, epoch), shares)
         losses: list[float] = []
         title = f"epoch {epoch + 1}/{sum(self.recipe.stage_epochs())}"
         with tqdm(
             total=len(order), desc=title, unit="image", dynamic_ncols=True, disable=not self._group.is_first
         ) as progress:
-            for place, indices in enumerate(batches):
+            for place, (indices, ready) in enumerate(zip(batches, inputs, strict=True)):
                 passed = epoch - epochs.start + place / len(batches)
                 factor = learning_rate_factor(self.recipe.schedule, passed, len(epochs))
                 for group in optimizer.param_groups:
                     group["lr"] = rate * factor
-                losses += self._train_on(indices, epoch, step, optimizer)
+                losses += self._train_on(indices, ready, step, optimizer)
                 progress.update(len(indices))
-                progress.set_postfix(loss=f"{np.mean(losses or [np.nan]):.3f}", refresh=False)
+                progress.set_postfix(loss=f"{np.mean(losses[-100:] or [np.nan]):.3f}", refresh=False)
             seconds = progress.format_dict["elapsed"]
         return float(np.mean(losses)) if losses else float("nan"), len(order) / max(seconds, 1e-9)
 
     def _train_on(
-        self, indices: Sequence[int], epoch: int, step: nn.Module, optimizer: torch.optim.Optimizer
+        self, indices: Sequence[int], inputs: StepInputs, step: nn.Module, optimizer: torch.optim.Optimizer
     ) -> list[float]:
         """Take one step; return its loss, or nothing where the batch was skipped."""
-        batch = self._samples.training_batch(self._group.share(indices), self._seed, epoch, self._device)
-        total = step(*batch)
+        total = step(*inputs)
         if not self._group.all_agree(bool(torch.isfinite(total)), self._device):
             message = f"the loss is not finite on a batch of {self._samples.names(indices)}"
             if self.recipe.on_bad_batch == "stop":
@@ -181,7 +215,7 @@ class Trainer:
     def _finish_epoch(
         self, epoch: int, stage: int, loss: float, images_per_second: float, optimizer: torch.optim.Optimizer
     ) -> None:
-        position, orientation, uncertainty = self.validate()
+        position, orientation, uncertainty = validate(self.network, self._samples, self._device)
         result = EpochResult(epoch + 1, stage + 1, loss, position, orientation, images_per_second)
         score = position / self._samples.normalisation.scale + np.radians(orientation)
         is_best = not score >= self._best_score  # NaN, where nothing is held out: the last is the best
@@ -200,28 +234,6 @@ class Trainer:
             f"held-out medians {position:.3f} m, {orientation:.2f} deg, " if np.isfinite(position) else ""
         )
         tqdm.write(f"epoch {result.epoch}: loss {loss:.3f}, {held_out}{images_per_second:.1f} images/s")
-
-    @torch.no_grad()
-    def validate(self) -> tuple[float, float, Uncertainty]:
-        """Return median position (m) and orientation (deg) errors and the covariance on held-out blocks."""
-        held_out, data = self._samples.validation, self._samples.data
-        if not held_out:
-            return float("nan"), float("nan"), Uncertainty.unknown()
-        self.network.eval()
-        outputs = [
-            self.network(self._samples.plain_batch(held_out[start : start + 32], self._device).images)
-            for start in range(0, len(held_out), 32)
-        ]
-        positions = torch.cat([output.position for output in outputs]).double().cpu().numpy()
-        orientations = torch.cat([output.orientation for output in outputs]).double().cpu().numpy()
-        positions = self._samples.normalisation.denormalize(positions, _chosen_scenes(outputs))
-        true_positions, true_orientations = data.positions()[held_out], data.orientations()[held_out]
-        residuals = pose_residuals(positions, orientations, true_positions, true_orientations)
-        return (
-            float(np.median(position_errors(positions, true_positions))),
-            float(np.median(orientation_errors_deg(orientations, true_orientations))),
-            Uncertainty.from_residuals(*residuals, source=f"{len(held_out)} frames held out of training"),
-        )
 
     def _checkpoint(self, result: EpochResult, uncertainty: Uncertainty) -> Checkpoint:
         data = self._samples.data
@@ -259,77 +271,6 @@ class Trainer:
         self._loss.load_state_dict(state["loss"])
         self._best_score = state["best_score"]
         return int(state["epochs"])
-
-    def _open_samples(self, data: PosedImageSet) -> Samples:
-        return Samples(data, self.recipe, self._preprocessing, self._folder.path / "cache")
-
-    def _build_network(self) -> PoseModel:
-        options = dict(self.recipe.model_options)
-        known = default_options(self.recipe.model)
-        if "scene_count" in known:
-            options["scene_count"] = len(self._samples.data.scenes)
-        if options.get("feature_map_channels"):
-            options["input_size"] = list(self._samples.input_size)
-        network = build_model(self.recipe.model, options)
-        if self.recipe.pretrained:
-            network.load_pretrained_backbone()
-        if self.recipe.batch_norm_momentum is not None:
-            for module in network.modules():
-                if isinstance(module, nn.BatchNorm2d):
-                    module.momentum = self.recipe.batch_norm_momentum
-        if self.recipe.frozen_backbone_stride:
-            for layer in network.backbone.layers_up_to(self.recipe.frozen_backbone_stride):
-                layer.requires_grad_(False)
-        return network.to(self._device).to(memory_format=torch.channels_last)
-
-    def _autocast(self) -> AbstractContextManager[object]:
-        wanted = self.recipe.precision
-        if wanted == "bfloat16" or (wanted == "auto" and self._device.type == "cuda"):
-            return torch.autocast(self._device.type, dtype=torch.bfloat16)
-        return nullcontext()
-
-
-class _Step(nn.Module):
-    """Network and loss in one module, so that both take part in averaging gradients over processes."""
-
-    def __init__(
-        self,
-        network: PoseModel,
-        loss: PoseLoss,
-        autocast: Callable[[], AbstractContextManager[object]],
-    ) -> None:
-        super().__init__()
-        self.network = network
-        self.loss = loss
-        self._autocast = autocast
-
-    def forward(self, images: Tensor, positions: Tensor, orientations: Tensor, scenes: Tensor) -> Tensor:
-        batch = Batch(images, positions, orientations, scenes)
-        with self._autocast():
-            output = self.network(batch.images, batch.scenes)
-        return self.loss(output, batch.positions, batch.orientations, batch.scenes)["total"]
-
-
-def _preprocessing(recipe: Recipe) -> Preprocessing:
-    # Other options may still miss what only the images can say, such as their size.
-    backbone = {name: value for name, value in recipe.model_options.items() if name == "backbone"}
-    mean, std = default_normalisation(recipe.model, backbone)
-    resize = recipe.resize if isinstance(recipe.resize, int) else (recipe.resize[0], recipe.resize[-1])
-    try:
-        return Preprocessing(resize=resize, crop=recipe.crop, mean=mean, std=std)
-    except ValueError as error:
-        raise HyperPoseError(f"recipe: {error}") from error
-
-
-def _chosen_scenes(outputs: Sequence[PoseOutput]) -> npt.NDArray[np.int64]:
-    """Return the scene ids [N] that a multi-scene network chose; zeros for a single-scene one."""
-    chosen = [
-        torch.zeros(len(output.position), dtype=torch.long)
-        if output.scene_log_probabilities is None
-        else output.scene_log_probabilities.argmax(dim=1)
-        for output in outputs
-    ]
-    return torch.cat(chosen).cpu().numpy()
 
 
 def _finite_or_none(value: float) -> float | None:

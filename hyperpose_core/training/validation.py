@@ -1,0 +1,54 @@
+"""What a network in training scores on the frames that are held out."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from hyperpose_core.geometry import orientation_errors_deg, position_errors
+from hyperpose_core.models.base import PoseModel
+from hyperpose_core.models.output import PoseOutput
+from hyperpose_core.training.samples import Samples
+from hyperpose_core.uncertainty import Uncertainty, pose_residuals
+
+_BATCH = 32
+
+
+@torch.no_grad()
+def validate(network: PoseModel, samples: Samples, device: torch.device) -> tuple[float, float, Uncertainty]:
+    """Return median position (m) and orientation (deg) errors and the covariance on held-out blocks.
+
+    NaN and an unknown covariance where nothing is held out. Leaves the network in evaluation mode.
+    """
+    held_out, data = samples.validation, samples.data
+    if not held_out:
+        return float("nan"), float("nan"), Uncertainty.unknown()
+    network.eval()
+    outputs = [
+        network(samples.plain_batch(held_out[start : start + _BATCH], device).images)
+        for start in range(0, len(held_out), _BATCH)
+    ]
+    positions = torch.cat([output.position for output in outputs]).double().cpu().numpy()
+    orientations = torch.cat([output.orientation for output in outputs]).double().cpu().numpy()
+    positions = samples.normalisation.denormalize(positions, _chosen_scenes(outputs))
+    true_positions, true_orientations = data.positions()[held_out], data.orientations()[held_out]
+    residuals = pose_residuals(positions, orientations, true_positions, true_orientations)
+    return (
+        float(np.median(position_errors(positions, true_positions))),
+        float(np.median(orientation_errors_deg(orientations, true_orientations))),
+        Uncertainty.from_residuals(*residuals, source=f"{len(held_out)} frames held out of training"),
+    )
+
+
+def _chosen_scenes(outputs: Sequence[PoseOutput]) -> npt.NDArray[np.int64]:
+    """Return the scene ids [N] that a multi-scene network chose; zeros for a single-scene one."""
+    chosen = [
+        torch.zeros(len(output.position), dtype=torch.long)
+        if output.scene_log_probabilities is None
+        else output.scene_log_probabilities.argmax(dim=1)
+        for output in outputs
+    ]
+    return torch.cat(chosen).cpu().numpy()
