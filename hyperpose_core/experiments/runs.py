@@ -24,6 +24,7 @@ from hyperpose_core.evaluation.offline import estimate_dataset
 from hyperpose_core.experiments.datasets import fingerprint
 from hyperpose_core.training.recipe import Recipe, recipe_to_dict
 from hyperpose_core.training.report import write_training_report
+from hyperpose_core.training.run_folder import RunFolder
 from hyperpose_core.training.trainer import Trainer
 
 RUN_FILE = "run.json"
@@ -93,9 +94,11 @@ def _train(run: Run, device: str) -> Path:
         _write(path, {"run": identity, "checkpoint": None})
     checkpoint = Trainer(run.recipe, run.training, run.folder, device, run.seed).run(resume=True)
     write_training_report(run.folder)
-    # Decoded images are many times the size of all the rest, and of no use to a finished run.
-    shutil.rmtree(run.folder / "cache", ignore_errors=True)
     _write(path, {"run": identity, "checkpoint": checkpoint.name})
+    # Decoded images and the optimizer's state are many times the size of all the rest, and of no use to a
+    # finished run.
+    shutil.rmtree(run.folder / "cache", ignore_errors=True)
+    RunFolder(run.folder).discard_state()
     return checkpoint
 
 

@@ -100,6 +100,10 @@ class RunFolder:
         torch.save(state, partial)
         os.replace(partial, self.path / _STATE_FILE)
 
+    def discard_state(self) -> None:
+        """Remove what only going on needs, several times the size of a checkpoint."""
+        (self.path / _STATE_FILE).unlink(missing_ok=True)
+
     def record(self, result: EpochResult) -> None:
         """Add an epoch to the history and to TensorBoard."""
         row = vars(result)
