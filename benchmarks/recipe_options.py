@@ -237,7 +237,7 @@ def write_rows(folder: Path, rows: Sequence[Row], facts: str) -> Path:
         [row.says for row in rows[1:]],
         [row.position_difference for row in rows[1:]],
         [row.orientation_difference for row in rows[1:]],
-        ("median position error against base (m)", "orientation (deg)"),
+        ("median position error\nagainst base (m)", "median orientation error\nagainst base (deg)"),
         reference=(0.0, 0.0),
     )
     document = {"about": facts, "seeds": seeds, "rows": [asdict(row) for row in rows]}

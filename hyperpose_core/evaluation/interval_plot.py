@@ -31,10 +31,10 @@ def interval_figure(
         labels: what the rows are called, from the top.
         position: a figure a row, metres.
         orientation: a figure a row, degrees.
-        titles: of the two panels.
+        titles: what the two panels show.
         reference: where to draw an upright line in each panel, such as at no difference.
     """
-    figure = new_figure(10.0, 1.2 + 0.32 * len(labels))
+    figure = new_figure(11.0, 1.2 + 0.32 * len(labels))
     panels = figure.subplots(1, 2, sharey=True)
     places = np.arange(len(labels))
     for column, (intervals, colour) in enumerate(((position, POSITION), (orientation, ORIENTATION))):
@@ -43,7 +43,8 @@ def interval_figure(
         axes.errorbar(centres, places, xerr=lengths, fmt="o", color=colour, capsize=3, markersize=5)
         if reference is not None:
             axes.axvline(reference[column], color=MUTED, linewidth=1.2)
-        style_axes(axes, titles[column])
+        axes.set_xlabel(titles[column])
+        style_axes(axes)
     panels[0].set_yticks(places, labels)
     panels[0].set_ylim(len(labels) - 0.5, -0.5)
     return figure
