@@ -31,14 +31,8 @@ class Intrinsics:
     @classmethod
     def of_resized(cls, camera: CameraModel, height: int, width: int) -> Intrinsics:
         """Scale a camera model to images resized to height and width."""
-        along_x, along_y = width / camera.width, height / camera.height
-        # Pixel centres lie at integers, so the image's corner, which scaling keeps, lies at -0.5.
-        return cls(
-            camera.fx * along_x,
-            camera.fy * along_y,
-            (camera.cx + 0.5) * along_x - 0.5,
-            (camera.cy + 0.5) * along_y - 0.5,
-        )
+        original = cls(camera.fx, camera.fy, camera.cx, camera.cy)
+        return original.scaled(height / camera.height, width / camera.width)
 
     def cropped(self, height: int, width: int, crop: int | None) -> Intrinsics:
         """Move the principal point to what a central square crop of images of height and width leaves."""
@@ -46,6 +40,33 @@ class Intrinsics:
             return self
         left, top = round((width - crop) / 2), round((height - crop) / 2)
         return Intrinsics(self.fx, self.fy, self.cx - left, self.cy - top)
+
+    def scaled(self, along_y: float, along_x: float) -> Intrinsics:
+        """Return the intrinsics of images resized by two factors."""
+        # Pixel centres lie at integers, so the image's corner, which scaling keeps, lies at -0.5.
+        return Intrinsics(
+            self.fx * along_x,
+            self.fy * along_y,
+            (self.cx + 0.5) * along_x - 0.5,
+            (self.cy + 0.5) * along_y - 0.5,
+        )
+
+    def rays(self, height: int, width: int) -> Tensor:
+        """Return the points at depth 1 that the pixels of an image show, in the optical frame [3, h, w]."""
+        rows, columns = torch.meshgrid(torch.arange(height), torch.arange(width), indexing="ij")
+        return torch.stack(
+            [(columns - self.cx) / self.fx, (rows - self.cy) / self.fy, torch.ones(height, width)]
+        )
+
+    def grid(self, points: Tensor, height: int, width: int) -> Tensor:
+        """Return where an image shows points [..., 3, h', w'] of the optical frame, in grid_sample's units.
+
+        Corners are not aligned: the image spans [-1, 1] from edge to edge.
+        """
+        x, y, z = points.unbind(-3)
+        z = z.clamp(min=1e-6)
+        column, row = x / z * self.fx + self.cx, y / z * self.fy + self.cy
+        return torch.stack([(column + 0.5) * 2 / width - 1, (row + 0.5) * 2 / height - 1], dim=-1)
 
 
 def turn_images(images: Tensor, turns: Tensor, camera: Intrinsics) -> Tensor:
@@ -56,7 +77,7 @@ def turn_images(images: Tensor, turns: Tensor, camera: Intrinsics) -> Tensor:
         turns: new optical frame to old, unit quaternions.
         camera: intrinsics of the images.
     """
-    grid = _rotation_grid(_matrices(turns).float(), camera, images.shape[-2], images.shape[-1])
+    grid = _rotation_grid(rotation_matrices(turns).float(), camera, images.shape[-2], images.shape[-1])
     return torch.nn.functional.grid_sample(images, grid, padding_mode="border", align_corners=False)
 
 
@@ -134,17 +155,12 @@ def multiply_quaternions(left: Tensor, right: Tensor) -> Tensor:
 
 def _rotation_grid(rotations: Tensor, camera: Intrinsics, height: int, width: int) -> Tensor:
     """Return where each pixel of the turned cameras lies in the original image, in grid_sample's units."""
-    rows, columns = torch.meshgrid(torch.arange(height), torch.arange(width), indexing="ij")
-    rays = torch.stack(
-        [(columns - camera.cx) / camera.fx, (rows - camera.cy) / camera.fy, torch.ones(height, width)], dim=-1
-    )
-    turned = torch.einsum("nij,hwj->nhwi", rotations, rays)
-    x = turned[..., 0] / turned[..., 2] * camera.fx + camera.cx
-    y = turned[..., 1] / turned[..., 2] * camera.fy + camera.cy
-    return torch.stack([(x + 0.5) * 2 / width - 1, (y + 0.5) * 2 / height - 1], dim=-1)
+    points = torch.einsum("nij,jhw->nihw", rotations, camera.rays(height, width))
+    return camera.grid(points, height, width)
 
 
-def _matrices(quaternions: Tensor) -> Tensor:
+def rotation_matrices(quaternions: Tensor) -> Tensor:
+    """Return the matrices [N, 3, 3] of unit quaternions [N, 4]."""
     w, x, y, z = quaternions.unbind(1)
     rows = [
         1 - 2 * (y * y + z * z), 2 * (x * y - w * z), 2 * (x * z + w * y),

@@ -1,4 +1,4 @@
-"""Augmentation on batches of tensors: crops, colours, motion blur, and virtual turns of the camera.
+"""Augmentation on batches of tensors: crops, colours, motion blur, and virtual turns and moves of the camera.
 
 Randomness comes from the seed, the epoch and the sample alone: the same sample is varied in the same way
 whatever batch or process it is in.
@@ -14,14 +14,15 @@ import torch
 from torch import Tensor
 
 from hyperpose_core.training.recipe import Augmentation
+from hyperpose_core.virtual_moves import Moves, move_images
 from hyperpose_core.virtual_turns import Intrinsics, multiply_quaternions, turn_images, turn_quaternions
 
 _LUMINANCE = (0.299, 0.587, 0.114)
 # Luminance and two chrominance axes (NTSC's YIQ), in which a turn of hue is a plane rotation.
 _RGB_TO_YIQ = ((0.299, 0.587, 0.114), (0.5959, -0.2746, -0.3213), (0.2115, -0.5227, 0.3112))
 
-# Which columns of a sample's random numbers decide what.
-_TURN, _CROP, _BRIGHTNESS, _CONTRAST, _SATURATION, _HUE, _BLUR = (
+# Which columns of a sample's random numbers decide what. New ones come last: earlier ones keep their values.
+_TURN, _CROP, _BRIGHTNESS, _CONTRAST, _SATURATION, _HUE, _BLUR, TRANSLATION, INTERPOLATION = (
     slice(0, 3),
     slice(3, 5),
     5,
@@ -29,12 +30,14 @@ _TURN, _CROP, _BRIGHTNESS, _CONTRAST, _SATURATION, _HUE, _BLUR = (
     7,
     8,
     slice(9, 11),
+    slice(11, 14),
+    slice(14, 16),
 )
-_NUMBERS = 11
+_NUMBERS = 16
 
 
 def random_numbers(seed: int, epoch: int, samples: Sequence[int]) -> Tensor:
-    """Return what decides the augmentation of some samples in one epoch, float32 in [0, 1), [N, 11]."""
+    """Return what decides the augmentation of some samples in one epoch, float32 in [0, 1), [N, 16]."""
     rows = [
         np.random.Generator(np.random.Philox(key=[seed, (epoch << 32) | sample])).random(_NUMBERS)
         for sample in samples
@@ -57,33 +60,44 @@ class Augmenter:
         self._crop = crop
         self._intrinsics = intrinsics
 
-    def __call__(self, images: Tensor, orientations: Tensor, numbers: Tensor) -> tuple[Tensor, Tensor]:
+    def __call__(
+        self,
+        images: Tensor,
+        orientations: Tensor,
+        numbers: Tensor,
+        moves: Moves | None = None,
+    ) -> tuple[Tensor, Tensor]:
         """Vary a batch.
 
         Args:
             images: uint8 [N, 3, h, w].
             orientations: camera-to-world unit quaternions [N, 4].
-            numbers: the samples' `random_numbers` [N, 11].
+            numbers: the samples' `random_numbers` [N, 16].
+            moves: how the cameras are moved before they are turned; None moves none.
 
         Returns:
             float32 images in 0..255 [N, 3, crop, crop] (or [N, 3, h, w]) and their orientations.
         """
         options = self._augmentation
         images = images.float()
-        if options.virtual_rotation_deg > 0 and self._intrinsics is not None:
-            images, orientations = self._turned(images, orientations, self._intrinsics, numbers[:, _TURN])
+        if self._intrinsics is not None and (options.virtual_rotation_deg > 0 or moves is not None):
+            turns = self._turns(numbers)
+            if moves is None:
+                images = turn_images(images, turns, self._intrinsics)
+            else:
+                turns = multiply_quaternions(moves.turns, turns)
+                images = move_images(
+                    images, moves.translations, moves.inverse_depths, turns, self._intrinsics
+                )
+            orientations = multiply_quaternions(orientations.double(), turns).to(orientations.dtype)
         images = self._cropped(images, numbers[:, _CROP])
         if options.motion_blur_px > 0:
             images = _blurred(images, numbers[:, _BLUR], options.motion_blur_px)
         return recoloured_images(images, options, numbers), orientations
 
-    def _turned(
-        self, images: Tensor, orientations: Tensor, camera: Intrinsics, numbers: Tensor
-    ) -> tuple[Tensor, Tensor]:
+    def _turns(self, numbers: Tensor) -> Tensor:
         largest = math.radians(self._augmentation.virtual_rotation_deg)
-        turns = turn_quaternions((numbers.double() * 2 - 1) * largest)
-        turned = turn_images(images, turns, camera)
-        return turned, multiply_quaternions(orientations.double(), turns).to(orientations.dtype)
+        return turn_quaternions((numbers[:, _TURN].double() * 2 - 1) * largest)
 
     def _cropped(self, images: Tensor, numbers: Tensor) -> Tensor:
         if self._crop is None:
@@ -107,7 +121,7 @@ def recoloured_images(images: Tensor, options: Augmentation, numbers: Tensor) ->
     Args:
         images: float32 in 0..255 [N, 3, h, w].
         options: the largest changes.
-        numbers: the samples' `random_numbers` [N, 11].
+        numbers: the samples' `random_numbers` [N, 16].
     """
     to_yiq = torch.tensor(_RGB_TO_YIQ)
     chrominance = _turned_chrominance(

@@ -82,6 +82,12 @@ class Augmentation:
         motion_blur_px: longest smear, pixels of the network's input.
         virtual_rotation_deg: largest virtual turn of the camera about each of its axes, degrees; the label
             turns along. Needs the camera's intrinsics.
+        virtual_translation_m: largest virtual move of the camera along each of its axes, metres; the label
+            moves along. Needs the camera's intrinsics, and training images whose views overlap, from which
+            the depth of each is estimated.
+        virtual_interpolation_m: moves the camera virtually up to half the way to another training image at
+            most so far away, metres, chosen by chance, and turns it along: places between the images, gaps
+            in their sweep included. Needs what `virtual_translation_m` needs.
     """
 
     random_crop: bool = True
@@ -91,6 +97,13 @@ class Augmentation:
     hue: float = Field(default=0.2, ge=0, le=0.5)
     motion_blur_px: float = Field(default=0.0, ge=0, le=32)
     virtual_rotation_deg: float = Field(default=0.0, ge=0, lt=45)
+    virtual_translation_m: float = Field(default=0.0, ge=0, allow_inf_nan=False)
+    virtual_interpolation_m: float = Field(default=0.0, ge=0, allow_inf_nan=False)
+
+    @property
+    def moves_cameras(self) -> bool:
+        """Whether images are moved, for which their depth has to be known."""
+        return self.virtual_translation_m > 0 or self.virtual_interpolation_m > 0
 
 
 @dataclass(frozen=True, config=_STRICT)

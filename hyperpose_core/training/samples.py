@@ -22,6 +22,7 @@ from hyperpose_core.training.augmentation import Augmenter, random_numbers, reco
 from hyperpose_core.training.image_cache import ImageCache
 from hyperpose_core.training.recipe import Recipe
 from hyperpose_core.training.split import split_blocks
+from hyperpose_core.training.virtual_views import VirtualViews
 from hyperpose_core.virtual_turns import Intrinsics
 
 
@@ -70,6 +71,11 @@ class Samples:
         self._preprocessing = preprocessing
         self._cache = ImageCache(data.images, preprocessing, cache)
         self._augmenter = self._build_augmenter()
+        self._views = (
+            VirtualViews(data, self.training, self._cache, recipe.augmentation, cache)
+            if recipe.augmentation.moves_cameras
+            else None
+        )
         ids = {scene: index for index, scene in enumerate(data.scenes)}
         scenes = np.array([ids[image.scene] for image in data.images])
         self._scenes = torch.from_numpy(scenes)
@@ -115,10 +121,15 @@ class Samples:
     def training_batch(self, indices: Sequence[int], seed: int, epoch: int, device: torch.device) -> Batch:
         """Return augmented samples; the same seed and epoch give the same."""
         numbers = random_numbers(seed, epoch, indices)
-        images, orientations = self._augmenter(
-            self._cache.batch(indices), self._orientations[list(indices)], numbers
-        )
-        return self._batch(images, indices, orientations, device)
+        images, orientations = self._cache.batch(indices), self._orientations[list(indices)]
+        if self._views is None:
+            images, orientations = self._augmenter(images, orientations, numbers)
+            return self._batch(images, indices, orientations, device)
+        moves = self._views.moves(indices, numbers)
+        shift = moves.in_world(orientations) / self.normalisation.scale
+        images, orientations = self._augmenter(images, orientations, numbers, moves)
+        batch = self._batch(images, indices, orientations, device)
+        return batch._replace(positions=batch.positions + shift.to(device))
 
     def plain_batch(self, indices: Sequence[int], device: torch.device) -> Batch:
         """Return samples as inference sees them."""
