@@ -16,7 +16,7 @@ from sensor_msgs.msg import CompressedImage, Image
 
 from hyperpose_core.errors import HyperPoseError
 from hyperpose_core.geometry import Array, Pose, euler_to_matrix, matrix_to_quaternion
-from hyperpose_core.images import RgbImage, decode_image
+from hyperpose_core.images import Preprocessing, RgbImage, decode_image
 from hyperpose_ros.compressed import encoded_size
 from hyperpose_ros.encodings import ENCODINGS
 
@@ -71,8 +71,11 @@ def check_image(message: Image) -> None:
         raise BadImageError("wrong_length", reason)
 
 
-def check_compressed_image(message: CompressedImage) -> None:
+def check_compressed_image(message: CompressedImage) -> tuple[int, int]:
     """Check what a compressed image's header claims, without decoding it.
+
+    Returns:
+        (height, width) in pixels, as the header has it.
 
     Raises:
         BadImageError: it is empty, neither JPEG nor PNG, claims an impossible size, or its stamp is none.
@@ -89,6 +92,7 @@ def check_compressed_image(message: CompressedImage) -> None:
         raise BadImageError(
             "too_large", f"compressed image claims {size[1]}x{size[0]}; 1 to {MAX_PIXELS} pixels are possible"
         )
+    return size
 
 
 def _check_stamp(stamp: Time) -> None:
@@ -109,15 +113,21 @@ def image_to_rgb(message: Image) -> RgbImage:
     return ENCODINGS[message.encoding].to_rgb(message)
 
 
-def compressed_image_to_rgb(message: CompressedImage) -> RgbImage:
+def compressed_image_to_rgb(message: CompressedImage, meant_for: Preprocessing | None = None) -> RgbImage:
     """Decode a JPEG or PNG image message to RGB uint8 [H, W, 3].
+
+    Args:
+        message: the image.
+        meant_for: all that the image will be used for: a JPEG far larger than it needs is decoded to a half,
+            or a quarter of its size. None keeps every pixel.
 
     Raises:
         BadImageError: see `check_compressed_image`; also where the bytes after a good header are damaged.
     """
-    check_compressed_image(message)
+    size = check_compressed_image(message)
+    reduction = 1 if meant_for is None else meant_for.reduction(*size)
     try:
-        return decode_image(bytes(message.data), f"compressed image (format {message.format!r})")
+        return decode_image(bytes(message.data), f"compressed image (format {message.format!r})", reduction)
     except HyperPoseError as error:
         raise BadImageError("undecodable", str(error)) from error
 
