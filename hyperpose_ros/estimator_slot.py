@@ -41,17 +41,19 @@ class LoadedCheckpoint:
     estimator: PoseEstimator
 
     @classmethod
-    def load(cls, path: Path, device: str) -> LoadedCheckpoint:
+    def load(cls, path: Path, device: str, engine: str = "auto", precision: str = "auto") -> LoadedCheckpoint:
         """Load a checkpoint and warm its network up.
 
         Args:
-            path: the .safetensors file.
+            path: the .safetensors file, or the .onnx file that `hyperpose export` made of one.
             device: auto, cpu, cuda or cuda:N.
+            engine: what runs the network, one of `engines.ENGINE_NAMES`.
+            precision: of its arithmetic, one of `engines.PRECISIONS`.
 
         Raises:
-            HyperPoseError: the file or the device is wrong.
+            HyperPoseError: the file or another argument is wrong.
         """
-        estimator = PoseEstimator.load(path, device)
+        estimator = PoseEstimator.load(path, device, engine=engine, precision=precision)
         camera = estimator.checkpoint.camera
         estimator.warm_up(*_WARM_UP_SIZE if camera is None else (camera.height, camera.width))
         return cls(path, estimator)
@@ -64,8 +66,12 @@ class LoadedCheckpoint:
         return DeviceMemory(torch.cuda.memory_allocated(device), torch.cuda.memory_reserved(device))
 
     def describe(self) -> str:
-        """Name file, architecture and device."""
-        return f"{self.path}: {self.estimator.checkpoint.architecture} on {self.estimator.device}"
+        """Name file, architecture, device, engine and precision."""
+        engine = self.estimator.engine
+        return (
+            f"{self.path}: {self.estimator.checkpoint.architecture} on {self.estimator.device} "
+            f"({engine.name}, {engine.precision})"
+        )
 
 
 class EstimatorSlot:

@@ -23,7 +23,8 @@ class LocalizerParameters:
     checkpoint: str = parameter(
         "",
         Change.LOADING,
-        "Path of the trained network, a .safetensors file. Required. Setting it on a configured node takes "
+        "Path of the trained network, a .safetensors file, or the .onnx file that `hyperpose export` made of "
+        "it. Required. Setting it on a configured node takes "
         "effect with the service ~/load_checkpoint, which keeps the former network where the new one fails.",
     )
     device: str = parameter(
@@ -31,10 +32,27 @@ class LocalizerParameters:
         Change.UNCONFIGURED,
         "Where the network runs: auto (a GPU where there is one), cpu, cuda or cuda:N.",
     )
+    engine: str = parameter(
+        "auto",
+        Change.UNCONFIGURED,
+        "What runs the network: eager (PyTorch, the network prepared for inference), compiled "
+        "(torch.compile, needs a C++ compiler and a minute at the start), exported (OpenVINO, on the CPU); "
+        "auto is exported for a .onnx file, else eager.",
+        choices=("auto", "eager", "compiled", "exported"),
+    )
+    precision: str = parameter(
+        "auto",
+        Change.UNCONFIGURED,
+        "Arithmetic of the network: float32, bfloat16 (CPUs with AVX512-BF16, GPUs from compute capability "
+        "8.0 on), float16 (GPUs); auto is float32, or what an exported file has. Poses are computed in "
+        "float32 at any rate.",
+        choices=("auto", "float32", "bfloat16", "float16"),
+    )
     threads: int = parameter(
         0,
         Change.UNCONFIGURED,
-        "CPU threads of one inference; 0 leaves it to torch, which takes every core.",
+        "CPU threads of one inference; 0 leaves it to torch, which takes every core. Where other nodes share "
+        "the machine, leave them a core.",
         minimum=0,
         maximum=256,
     )

@@ -77,7 +77,7 @@ class Session:
         self._frames = RobotFrames(node, lambda: parameters.values, extrinsics, self._warnings)
         self._thread = InferenceThread(values.threads)
         try:
-            loaded = self._thread.load(checkpoint, values.device)
+            loaded = self._thread.load(checkpoint, values.device, values.engine, values.precision)
             self._publishers = EstimatePublishers(node, self._frames, lambda: parameters.values.path_length)
         except Exception:
             self._thread.stop()
@@ -164,7 +164,8 @@ class Session:
             HyperPoseError: the parameter or the checkpoint is wrong.
         """
         values = self._parameters.values
-        self._slot.swap(LoadedCheckpoint.load(_checkpoint_path(values), values.device))
+        chosen = (values.device, values.engine, values.precision)
+        self._slot.swap(LoadedCheckpoint.load(_checkpoint_path(values), *chosen))
 
     def reset(self) -> None:
         """Forget what earlier images left behind: the path, the jump gate, and what time it was."""

@@ -49,6 +49,22 @@ def open_dataset_from(arguments: argparse.Namespace) -> PosedImageSet:
     return open_dataset(arguments.data, format=arguments.format, split=arguments.split, **options)
 
 
+def add_engine_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add --engine and --precision."""
+    parser.add_argument(
+        "--engine",
+        default="auto",
+        help="what runs the network: eager, compiled or exported (default: auto, eager for a checkpoint and "
+        "exported for a .onnx file)",
+    )
+    parser.add_argument(
+        "--precision",
+        default="auto",
+        help="arithmetic of the network: float32, bfloat16 or float16 (default: auto, float32, or what an "
+        "exported file has)",
+    )
+
+
 def add_device_argument(parser: argparse.ArgumentParser) -> None:
     """Add --device."""
     parser.add_argument(

@@ -10,7 +10,12 @@ import torch
 
 from hyperpose_core import __version__
 from hyperpose_core.checkpoint import Checkpoint
-from hyperpose_core.cli.common import add_dataset_arguments, add_device_argument, open_dataset_from
+from hyperpose_core.cli.common import (
+    add_dataset_arguments,
+    add_device_argument,
+    add_engine_arguments,
+    open_dataset_from,
+)
 from hyperpose_core.datasets.records import PosedImageSet
 from hyperpose_core.ecl.settings import describe_variants
 from hyperpose_core.errors import HyperPoseError
@@ -35,7 +40,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         "recalls and the time an image takes; writes results.json, TUM trajectories for evo, plots and "
         "report.html.",
     )
-    parser.add_argument("checkpoint", type=Path, help="a .safetensors checkpoint")
+    parser.add_argument("checkpoint", type=Path, help="a .safetensors checkpoint, or an exported .onnx file")
     add_dataset_arguments(parser, split="test")
     parser.add_argument(
         "--output", type=Path, help="folder of the report (default: evaluation/<name of the data>)"
@@ -60,6 +65,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         help="set the result beside the paper's tables (7Scenes, Cambridge, RobotCar)",
     )
     add_device_argument(parser)
+    add_engine_arguments(parser)
     parser.set_defaults(run=run)
 
 
@@ -71,7 +77,9 @@ def run(arguments: argparse.Namespace) -> int:
     """
     if arguments.batch_size < 1:
         raise HyperPoseError(f"--batch-size is {arguments.batch_size}; it must be at least 1")
-    estimator = PoseEstimator.load(arguments.checkpoint, arguments.device, arguments.turns)
+    estimator = PoseEstimator.load(
+        arguments.checkpoint, arguments.device, arguments.turns, arguments.engine, arguments.precision
+    )
     data = open_dataset_from(arguments)
     if arguments.compare:
         require_published(published_scene(image.scene, image.sequence) for image in data.images)
@@ -128,6 +136,8 @@ def _metadata(
         **({"conditions_made_by": variants} if variants else {}),
         "frames_left_out": data.dropped,
         "device": str(estimator.device),
+        "engine": estimator.engine.name,
+        "precision": estimator.engine.precision,
         "batch_size": arguments.batch_size,
         "virtual_turns_deg": arguments.turns,
         "torch_threads": torch.get_num_threads(),

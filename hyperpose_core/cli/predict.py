@@ -7,7 +7,7 @@ import csv
 import sys
 from pathlib import Path
 
-from hyperpose_core.cli.common import add_device_argument
+from hyperpose_core.cli.common import add_device_argument, add_engine_arguments
 from hyperpose_core.errors import HyperPoseError
 from hyperpose_core.estimator import PoseEstimate, PoseEstimator
 from hyperpose_core.images import read_image
@@ -23,10 +23,11 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         "orientation as the quaternion that rotates the camera's optical frame (x right, y down, z forward) "
         "to it.",
     )
-    parser.add_argument("checkpoint", type=Path, help="a .safetensors checkpoint")
+    parser.add_argument("checkpoint", type=Path, help="a .safetensors checkpoint, or an exported .onnx file")
     parser.add_argument("images", type=Path, nargs="+", help="image files")
     parser.add_argument("--csv", type=Path, help="write the poses to this file as well")
     add_device_argument(parser)
+    add_engine_arguments(parser)
     parser.set_defaults(run=run)
 
 
@@ -36,7 +37,9 @@ def run(arguments: argparse.Namespace) -> int:
     Raises:
         HyperPoseError: the checkpoint, an image or the device is wrong.
     """
-    estimator = PoseEstimator.load(arguments.checkpoint, arguments.device)
+    estimator = PoseEstimator.load(
+        arguments.checkpoint, arguments.device, engine=arguments.engine, precision=arguments.precision
+    )
     rows = []
     for path in arguments.images:
         estimate = estimator.estimate([read_image(path)])[0]

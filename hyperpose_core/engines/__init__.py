@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import torch
 
 from hyperpose_core.checkpoint import Checkpoint
+from hyperpose_core.engines.compiled import CompiledEngine
+from hyperpose_core.engines.cuda import CudaEngine
 from hyperpose_core.engines.eager import EagerEngine
 from hyperpose_core.engines.engine import ENGINE_NAMES, PRECISIONS, Engine, check_choice
 from hyperpose_core.engines.target import Target, has_packed_layers, select_dtype
@@ -44,7 +48,12 @@ def build_engine(
         from hyperpose_core.engines.exported import convert_in_memory
 
         return convert_in_memory(checkpoint, precision, input_size)
-    dtype = select_dtype(precision, device)
-    packed = device.type == "cpu" and has_packed_layers()
-    target = Target(device, dtype, packed, *([] if input_size is None else [input_size]))
-    return EagerEngine(build_network(checkpoint), target)
+    target = Target(device, select_dtype(precision, device))
+    if input_size is not None:
+        target = replace(target, input_size=input_size)
+    network = build_network(checkpoint)
+    if name == "compiled":
+        return CompiledEngine(network, target)
+    if device.type == "cuda":
+        return CudaEngine(network, target, checkpoint.preprocessing)
+    return EagerEngine(network, replace(target, packed=has_packed_layers()))

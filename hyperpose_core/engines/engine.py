@@ -22,11 +22,13 @@ class Engine(ABC):
         name: one of `ENGINE_NAMES` but "auto".
         precision: of its arithmetic, "float32", "bfloat16", "float16" or "int8".
         device: where it runs.
+        takes_bytes: whether it takes images as uint8, too, resized and cropped, and normalises them itself.
     """
 
     name: str
     precision: str
     device: torch.device
+    takes_bytes: bool = False
 
     @abstractmethod
     def __call__(self, inputs: Tensor) -> PoseOutput:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from typing import cast
+from dataclasses import replace
+from typing import Any, cast
 
 from torch import Tensor, nn
 from torchvision.models.efficientnet import MBConv
-from torchvision.models.resnet import BasicBlock
 
 from hyperpose_core.engines.fused_layers import FusedConvolution, FusedLinear, bias_of
 from hyperpose_core.engines.target import Target
@@ -70,7 +70,7 @@ def _fuse_resnet(backbone: ResNetBackbone, target: Target) -> FusedBackbone:
     return FusedBackbone(groups)
 
 
-def _fuse_triple(layers: nn.Sequential, target: Target, size: tuple[int, int]) -> FusedConvolution:
+def _fuse_triple(layers: Any, target: Target, size: tuple[int, int]) -> FusedConvolution:
     """Prepare convolution, batch norm and, where there is one, activation."""
     activation = _ACTIVATION_NAMES[type(layers[2])] if len(layers) > 2 else "none"
     return FusedConvolution(layers[0], layers[1], target, activation, size)
@@ -79,7 +79,7 @@ def _fuse_triple(layers: nn.Sequential, target: Target, size: tuple[int, int]) -
 class FusedInvertedResidual(nn.Module):
     """EfficientNet's block: widen, convolve each channel, weigh the channels, narrow, add the input."""
 
-    def __init__(self, block: nn.Module, target: Target, size: tuple[int, int]) -> None:
+    def __init__(self, block: Any, target: Target, size: tuple[int, int]) -> None:
         """Prepare torchvision's MBConv for inputs of a size."""
         super().__init__()
         self._adds_input = block.use_res_connect
@@ -108,10 +108,11 @@ class FusedInvertedResidual(nn.Module):
 class FusedChannelWeights(nn.Module):
     """Squeeze-and-excitation's weights: two linear layers on each channel's mean."""
 
-    def __init__(self, layer: nn.Module, target: Target) -> None:
+    def __init__(self, layer: Any, target: Target) -> None:
         """Prepare torchvision's SqueezeExcitation."""
         super().__init__()
         first, second = layer.fc1, layer.fc2
+        target = replace(target, linears=target.convolutions)  # which these are, 1x1, in a checkpoint
         self._narrow = FusedLinear(weight_of(first).flatten(1), bias_of(first), target, "silu")
         self._widen = FusedLinear(weight_of(second).flatten(1), bias_of(second), target, "sigmoid")
 
@@ -123,7 +124,7 @@ class FusedChannelWeights(nn.Module):
 class FusedBasicBlock(nn.Module):
     """ResNet-34's block: two convolutions, to which the input, or a convolution of it, is added."""
 
-    def __init__(self, block: BasicBlock, target: Target, size: tuple[int, int]) -> None:
+    def __init__(self, block: Any, target: Target, size: tuple[int, int]) -> None:
         """Prepare torchvision's block for inputs of a size."""
         super().__init__()
         self._first = FusedConvolution(block.conv1, block.bn1, target, "relu", size)
@@ -131,7 +132,8 @@ class FusedBasicBlock(nn.Module):
         self._second = FusedConvolution(block.conv2, block.bn2, target, "relu", self.output_size)
         self._shortcut: FusedConvolution | None = None
         if block.downsample is not None:
-            self._shortcut = FusedConvolution(*block.downsample, target, "none", size)
+            convolution, norm = block.downsample
+            self._shortcut = FusedConvolution(convolution, norm, target, "none", size)
 
     def forward(self, inputs: Tensor) -> Tensor:
         """Map [N, C, h, w] to [N, D, h', w']; the input may be overwritten."""

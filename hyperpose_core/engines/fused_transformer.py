@@ -8,7 +8,7 @@ values come from one product, the memory's keys and values for all decoder layer
 from __future__ import annotations
 
 import copy
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 import torch
 from torch import Tensor, nn
@@ -37,6 +37,9 @@ class _Tables(NamedTuple):
 class FusedBranch(nn.Module):
     """One branch: 1x1 convolution, transformer, one learned query a scene."""
 
+    _targets: Tensor
+    _query: Tensor
+
     def __init__(self, branch: Branch, stride: int, target: Target) -> None:
         """Prepare.
 
@@ -47,16 +50,16 @@ class FusedBranch(nn.Module):
         """
         super().__init__()
         transformer = branch.transformer
+        encoder = cast(list[EncoderLayer], list(transformer.encoder))
+        decoder = cast(list[DecoderLayer], list(transformer.decoder))
         rows = (target.input_size[0] // stride) * (target.input_size[1] // stride)
         weight = weight_of(branch.projection).flatten(1)
         self._target = target
         self._projection = FusedLinear(weight, bias_of(branch.projection), target, rows=rows)
-        self._encoder = nn.ModuleList(FusedEncoderLayer(layer, target, rows) for layer in transformer.encoder)
+        self._encoder = nn.ModuleList(FusedEncoderLayer(layer, target, rows) for layer in encoder)
         self._encoder_norm = prepared_norm(transformer.encoder_norm, target)
-        self._memory = MemoryProjection(
-            [layer.cross_attention for layer in transformer.decoder], target, rows
-        )
-        first, *others = transformer.decoder
+        self._memory = MemoryProjection([layer.cross_attention for layer in decoder], target, rows)
+        first, *others = decoder
         self._first = FusedDecoderLayer(first, branch.queries, target)
         targets, query = first_decoder_step(first, branch.queries)
         self.register_buffer("_targets", targets.to(target.device, target.dtype))
@@ -84,7 +87,8 @@ class FusedBranch(nn.Module):
 
     def _make_tables(self, positions: Tensor) -> _Tables:
         dtype = self._target.dtype
-        encoder = [layer.table(positions).to(dtype).unsqueeze(0) for layer in self._encoder]
+        layers = cast(list[FusedEncoderLayer], list(self._encoder))
+        encoder = [layer.table(positions).to(dtype).unsqueeze(0) for layer in layers]
         return _Tables(encoder, self._memory.table(positions).to(dtype).unsqueeze(0))
 
 
@@ -94,50 +98,66 @@ class SelfProjection(nn.Module):
     Positions enter queries and keys through a table that is added to the result.
     """
 
+    _placed: Tensor
+    _bias: Tensor
+
     def __init__(self, attention: Attention, target: Target, rows: int) -> None:
         """Prepare for so many tokens."""
         super().__init__()
         scale = (weight_of(attention.query).shape[1] / attention.heads) ** -0.5
         self._heads = attention.heads
+        self._is_packed = target.packed
         weights = [weight_of(attention.query) * scale, weight_of(attention.key), weight_of(attention.value)]
         self._projection = FusedLinear(torch.cat(weights), None, target, rows=rows)
-        placed = torch.cat([*weights[:2], torch.zeros_like(weights[2])])
+        placed = _without_values(torch.cat(weights), 3, slice(2, 3))
         biases = [bias_of(attention.query) * scale, bias_of(attention.key), bias_of(attention.value)]
-        self.register_buffer("_placed", placed.detach().to(target.device))
+        held = self._projection.held
+        self.register_buffer("_placed", None if held else placed.detach().to(target.device))
         self.register_buffer("_bias", torch.cat(biases).detach().to(target.device))
 
     def table(self, positions: Tensor) -> Tensor:
         """Give what is to be added at positions [L, width]: [L, 3 * width], float32."""
-        return positions @ self._placed.t() + self._bias
+        held, placed = self._projection.held, self._placed
+        if held is not None:  # a second copy would cost what holding saves
+            placed = _without_values(held().float(), 3, slice(2, 3))
+        return positions @ placed.t() + self._bias
 
     def forward(self, tokens: Tensor, table: Tensor) -> Tensor:
         """Attend among tokens [N, L, width], with a table [N, L, 3 * width]; gives [N, L, width]."""
         query, key, value = self._projection(tokens, table).chunk(3, dim=2)
         heads = self._heads
-        return attend(split_heads(query, heads), split_heads(key, heads), split_heads(value, heads))
+        parts = (split_heads(query, heads), split_heads(key, heads), split_heads(value, heads))
+        return attend(*parts, self._is_packed)
 
 
 class MemoryProjection(nn.Module):
     """Keys and values of the image's tokens for all decoder layers: one product."""
 
+    _placed: Tensor
+    _bias: Tensor
+
     def __init__(self, attentions: list[Attention], target: Target, rows: int) -> None:
         """Prepare for so many tokens."""
         super().__init__()
         self._heads = attentions[0].heads
-        weights, placed, biases = [], [], []
+        weights, biases = [], []
         for attention in attentions:
             key, value = weight_of(attention.key), weight_of(attention.value)
             weights += [key, value]
-            placed += [key, torch.zeros_like(value)]
             biases += [bias_of(attention.key), bias_of(attention.value)]
         self._projection = FusedLinear(torch.cat(weights), None, target, rows=rows)
         self._parts = len(weights)
-        self.register_buffer("_placed", torch.cat(placed).detach().to(target.device))
+        placed = _without_values(torch.cat(weights), self._parts, slice(1, None, 2))
+        held = self._projection.held
+        self.register_buffer("_placed", None if held else placed.detach().to(target.device))
         self.register_buffer("_bias", torch.cat(biases).detach().to(target.device))
 
     def table(self, positions: Tensor) -> Tensor:
         """Give what is to be added at positions [L, width]: [L, 2 * layers * width], float32."""
-        return positions @ self._placed.t() + self._bias
+        held, placed = self._projection.held, self._placed
+        if held is not None:  # a second copy would cost what holding saves
+            placed = _without_values(held().float(), self._parts, slice(1, None, 2))
+        return positions @ placed.t() + self._bias
 
     def forward(self, memory: Tensor, table: Tensor) -> list[tuple[Tensor, Tensor]]:
         """Give each layer's keys and values [N, heads, L, width / heads] of a memory [N, L, width]."""
@@ -181,11 +201,15 @@ class FusedEncoderLayer(nn.Module):
 class FusedDecoderLayer(nn.Module):
     """Attention among the scenes' queries, attention to the image's tokens, then the feed-forward layers."""
 
+    _self_table: Tensor
+    _cross_table: Tensor
+
     def __init__(self, layer: DecoderLayer, queries: Tensor, target: Target) -> None:
         """Prepare for the scenes' learned queries [S, width]."""
         super().__init__()
         rows = len(queries)
         self._heads = layer.cross_attention.heads
+        self._is_packed = target.packed
         self._self_norm = prepared_norm(layer.self_attention_norm, target)
         self._self_attention = SelfProjection(layer.self_attention, target, rows)
         self._self_output = FusedLinear.of(layer.self_attention.output, target, rows=rows)
@@ -209,7 +233,7 @@ class FusedDecoderLayer(nn.Module):
 
     def from_query(self, targets: Tensor, query: Tensor, known: tuple[Tensor, Tensor]) -> Tensor:
         """Do what follows the query [N, S, width] to the image."""
-        attended = attend(split_heads(query, self._heads), *known)
+        attended = attend(split_heads(query, self._heads), *known, self._is_packed)
         return self._feed_forward(self._cross_output(attended, targets))
 
 
@@ -241,6 +265,13 @@ def _scaled_query(attention: Attention) -> tuple[Tensor, Tensor]:
     weight = weight_of(attention.query).detach()
     scale = (weight.shape[1] / attention.heads) ** -0.5
     return weight * scale, bias_of(attention.query).detach() * scale
+
+
+def _without_values(weight: Tensor, parts: int, values: slice) -> Tensor:
+    """Set to zero, of a weight [parts * width, in], the parts that give values, which know no positions."""
+    split = weight.detach().clone().unflatten(0, (parts, -1))
+    split[values] = 0
+    return split.flatten(0, 1)
 
 
 def _repeated(table: Tensor, count: int) -> Tensor:
