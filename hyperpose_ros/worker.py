@@ -42,13 +42,15 @@ class InferenceThread:
         prepare = (lambda: torch.set_num_threads(threads)) if threads > 0 else None
         self._executor = ThreadPoolExecutor(1, thread_name_prefix="inference", initializer=prepare)
 
-    def load(self, checkpoint: Path, device: str) -> LoadedCheckpoint:
+    def load(self, checkpoint: Path, device: str, engine: str, precision: str) -> LoadedCheckpoint:
         """Load a checkpoint and warm the network up; returns when that is done.
 
+        The arguments are those of `LoadedCheckpoint.load`.
+
         Raises:
-            HyperPoseError: the checkpoint or the device is wrong.
+            HyperPoseError: one of them is wrong.
         """
-        return self._executor.submit(LoadedCheckpoint.load, checkpoint, device).result()
+        return self._executor.submit(LoadedCheckpoint.load, checkpoint, device, engine, precision).result()
 
     def start(self, worker: Worker) -> Future[None]:
         """Run a worker until its inbox is closed."""
