@@ -54,8 +54,8 @@ class PosedImages(Dataset[tuple[Tensor, Tensor, Tensor]]):
         return self._transform(Image.fromarray(decoded)), position, orientation
 
 
-def train_plainly(images: Sequence[PosedImage], recipe: Recipe, network: PoseModel) -> Iterator[None]:
-    """Train the plain counterpart of a HyperPose network, pausing after each epoch.
+def train_plainly(images: Sequence[PosedImage], recipe: Recipe, network: PoseModel) -> Iterator[nn.Module]:
+    """Train the plain counterpart of a HyperPose network; gives it after each epoch, without end.
 
     Args:
         images: to train on.
@@ -81,7 +81,7 @@ def train_plainly(images: Sequence[PosedImage], recipe: Recipe, network: PoseMod
             total = loss(plain(inputs), positions, orientations, scenes)["total"]
             total.backward()
             optimizer.step()
-        yield
+        yield plain
 
 
 def _freeze(network: nn.Module, recipe: Recipe) -> None:
