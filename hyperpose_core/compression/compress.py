@@ -121,7 +121,7 @@ def _relative_error(layer: nn.Linear | nn.Conv2d, compressed: nn.Module) -> floa
     """Give |W - W'| / |W| (Frobenius norms)."""
     weight = layer.weight.detach()
     size = float(weight.norm())
-    return float((weight_of(compressed) - weight).norm()) / size if size else 0.0
+    return float((weight_of(compressed).detach() - weight).norm()) / size if size else 0.0
 
 
 def _bytes_by_part(network: PoseModel) -> dict[str, int]:

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from hyperpose_core.engines.held_weight import held_weight
 from hyperpose_core.engines.target import Target
 from hyperpose_core.models.backbones import TensorFlowPaddedConv2d
 from hyperpose_core.models.compressed_conv import CompressedConv2d
@@ -41,6 +42,9 @@ ACTIVATIONS = {
 class FusedLinear(nn.Module):
     """y = activation(x W^T + b), or x W^T + b + added."""
 
+    _weight: Tensor
+    _bias: Tensor | None
+
     def __init__(
         self,
         weight: Tensor,
@@ -59,13 +63,15 @@ class FusedLinear(nn.Module):
             rows: rows of x that the weights are packed for.
         """
         super().__init__()
-        weight = weight.detach().to(target.device, target.dtype).contiguous()
         self._is_packed = target.packed
         self._activation = ACTIVATIONS[activation]
         self._scalars = list(self._activation.scalars)
-        if target.packed:
-            weight = torch.ops.mkldnn._reorder_linear_weight(weight, rows)
-        self.register_buffer("_weight", weight)
+        self.held = held_weight(weight.detach(), target.linears, target)
+        if self.held is None:
+            weight = weight.detach().to(target.device, target.dtype).contiguous()
+            if target.packed:
+                weight = torch.ops.mkldnn._reorder_linear_weight(weight, rows)
+            self.register_buffer("_weight", weight)
         self.register_buffer("_bias", None if bias is None else bias.detach().to(target.device, target.dtype))
 
     @classmethod
@@ -79,14 +85,15 @@ class FusedLinear(nn.Module):
 
     def forward(self, inputs: Tensor, added: Tensor | None = None) -> Tensor:
         """Map x [..., in], and what is added to the result [..., out], to y [..., out]."""
+        weight = self._weight if self.held is None else self.held()
         if not self._is_packed:
-            result = self._activation.function(functional.linear(inputs, self._weight, self._bias))
+            result = self._activation.function(functional.linear(inputs, weight, self._bias))
             return result if added is None else result + added
         if added is not None:
-            return torch.ops.mkldnn._linear_pointwise.binary(inputs, added, self._weight, self._bias, "add")
+            return torch.ops.mkldnn._linear_pointwise.binary(inputs, added, weight, self._bias, "add")
         return torch.ops.mkldnn._linear_pointwise.default(
             inputs,
-            self._weight,
+            weight,
             self._bias,
             self._activation.name,
             self._scalars,
@@ -96,6 +103,9 @@ class FusedLinear(nn.Module):
 
 class FusedConvolution(nn.Module):
     """y = activation(convolution(x) + added), batch norm folded into the convolution; channels last."""
+
+    _weight: Tensor
+    _bias: Tensor
 
     def __init__(
         self,
@@ -126,20 +136,24 @@ class FusedConvolution(nn.Module):
         self._scalars = list(self._activation.scalars)
         kernel = weight.shape[2:]
         padded = [side + (sum(self._margins[:2]) if self._margins else 0) for side in size]
-        self.output_size = tuple(
-            (side + 2 * padding - width) // stride + 1
-            for side, padding, width, stride in zip(padded, self._padding, kernel, self._stride, strict=True)
+        height, width = (
+            (side + 2 * padding - extent) // stride + 1
+            for side, padding, extent, stride in zip(padded, self._padding, kernel, self._stride, strict=True)
         )
-        if target.packed:
-            weight = torch.ops.mkldnn._reorder_convolution_weight(
-                weight,
-                self._padding,
-                self._stride,
-                [1, 1],
-                self._groups,
-                [1, weight.shape[1] * self._groups, *padded],
-            )
-        self.register_buffer("_weight", weight)
+        self.output_size = (height, width)
+        storage = target.convolutions if isinstance(convolution, CompressedConv2d) else "float32"
+        self._held = held_weight(weight, storage, target)
+        if self._held is None:
+            if target.packed:
+                weight = torch.ops.mkldnn._reorder_convolution_weight(
+                    weight,
+                    self._padding,
+                    self._stride,
+                    [1, 1],
+                    self._groups,
+                    [1, weight.shape[1] * self._groups, *padded],
+                )
+            self.register_buffer("_weight", weight)
         self.register_buffer("_bias", bias.to(target.device, target.dtype))
 
     def forward(self, inputs: Tensor, added: Tensor | None = None) -> Tensor:
@@ -147,18 +161,19 @@ class FusedConvolution(nn.Module):
         if self._margins is not None:
             inputs = functional.pad(inputs, self._margins)
         settings = (self._padding, self._stride, [1, 1], self._groups)
+        weight = self._weight if self._held is None else self._held()
         if not self._is_packed:
             padding, stride, dilation, groups = settings
-            result = functional.conv2d(inputs, self._weight, self._bias, stride, padding, dilation, groups)
+            result = functional.conv2d(inputs, weight, self._bias, stride, padding, dilation, groups)
             return self._activation.function(result if added is None else result.add_(added))
         name, algorithm = self._activation.name, self._activation.algorithm
         if added is None:
             return torch.ops.mkldnn._convolution_pointwise.default(
-                inputs, self._weight, self._bias, *settings, name, self._scalars, algorithm
+                inputs, weight, self._bias, *settings, name, self._scalars, algorithm
             )
         after = None if name == "none" else name
         return torch.ops.mkldnn._convolution_pointwise_.binary(
-            added, inputs, self._weight, self._bias, *settings, "add", 1.0, after, self._scalars, algorithm
+            added, inputs, weight, self._bias, *settings, "add", 1.0, after, self._scalars, algorithm
         )
 
 

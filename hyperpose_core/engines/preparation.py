@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 from torch import nn
 
@@ -13,6 +14,7 @@ from hyperpose_core.engines.fused_transformer import FusedBranch
 from hyperpose_core.engines.target import Target
 from hyperpose_core.models.atloc import SelfAttention
 from hyperpose_core.models.base import PoseModel
+from hyperpose_core.models.compressed import storages_of
 from hyperpose_core.models.compressed_linear import CompressedLinear, LowRankLinear
 from hyperpose_core.models.hypernetwork import GeneratedHead
 from hyperpose_core.models.mshyperpose import GeneratedBranch
@@ -29,6 +31,8 @@ def prepare(network: PoseModel, target: Target) -> PoseModel:
     no longer needed are let go, part by part. Layers that give poses and scene probabilities stay in float32.
     """
     network.eval().requires_grad_(False)
+    linears, convolutions = storages_of(network)
+    target = replace(target, linears=linears, convolutions=convolutions)
     if isinstance(network, MultiSceneModel):
         for name, stride in (("position_branch", 16), ("orientation_branch", 8)):
             setattr(network, name, FusedBranch(getattr(network, name), stride, target))

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from hyperpose_core.models.compressed_conv import CompressedConv2d
 from hyperpose_core.models.compressed_linear import CompressedLinear, LowRankLinear
+from hyperpose_core.models.compressed_weight import STORAGES
 from hyperpose_core.models.precision import OutputLinear
 
 _COMPRESSED_TYPES = (torch.int8, torch.bfloat16)
@@ -42,6 +43,17 @@ def fit_network_to_tensors(network: nn.Module, state: Mapping[str, Tensor]) -> N
         compressed = _layer_like(name, layer, state)
         if compressed is not None:
             network.set_submodule(name, compressed)
+
+
+def storages_of(network: nn.Module) -> tuple[str, str]:
+    """Give how a network's linears, generators apart, and convolutions are held, the smallest of each."""
+    linears, convolutions = {"float32"}, {"float32"}
+    for name, module in network.named_modules():
+        if isinstance(module, CompressedConv2d):
+            convolutions.add(str(module.weight.dtype).removeprefix("torch."))
+        elif isinstance(module, CompressedLinear) and "generator" not in name.split("."):
+            linears.add(str(module.weight.dtype).removeprefix("torch."))
+    return max(linears, key=STORAGES.index), max(convolutions, key=STORAGES.index)
 
 
 def _layer_like(name: str, layer: nn.Linear | nn.Conv2d, state: Mapping[str, Tensor]) -> nn.Module | None:

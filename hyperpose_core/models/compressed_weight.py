@@ -17,24 +17,24 @@ class StoredWeight(NamedTuple):
 
     Attributes:
         values: [out, ...], float32, bfloat16 or int8.
-        scale: [out], bfloat16; the weight is values * scale. None unless the values are int8.
+        scale: [out]; the weight is values * scale. None unless the values are int8.
     """
 
     values: Tensor
     scale: Tensor | None
 
 
-def store_weight(weight: Tensor, storage: str) -> StoredWeight:
+def store_weight(weight: Tensor, storage: str, scale_type: torch.dtype = torch.bfloat16) -> StoredWeight:
     """Round a float32 weight [out, ...] to one of `STORAGES`.
 
-    The scale of an int8 row is the smallest bfloat16 number that keeps the row's largest value within 127
-    steps. It is rounded before the values are, so it adds no error of its own.
+    The scale of an int8 row takes the row's largest value to 127 steps. It is rounded to `scale_type` before
+    the values are, so it adds no error of its own.
     """
     if storage != "int8":
         return StoredWeight(weight.to(getattr(torch, storage)), None)
     rows = weight.flatten(1)
     largest = torch.maximum(rows.amax(dim=1), -rows.amin(dim=1))
-    scale = (largest / _LARGEST_INT8).bfloat16()
+    scale = (largest / _LARGEST_INT8).to(scale_type)
     scale = torch.where(scale > 0, scale, torch.ones_like(scale))
     values = rows / scale.float().unsqueeze(1)
     values = values.round_().clamp_(-_LARGEST_INT8, _LARGEST_INT8).to(torch.int8)
