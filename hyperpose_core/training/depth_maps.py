@@ -61,8 +61,9 @@ class DepthMaps:
         key = _fingerprint(images, indices, pixels, camera, baseline)
         if not path.exists() or str(np.load(path)["key"]) != key:
             maps = _estimated(images, indices, pixels, camera, baseline)
-            with path.open("wb") as file:
-                np.savez(file, key=key, maps=maps.half().numpy())
+            unfinished = path.with_suffix(".part.npz")
+            np.savez(unfinished, key=key, maps=maps.half().numpy())
+            unfinished.replace(path)  # whole or not there, whenever the run is killed
         self._maps = torch.from_numpy(np.load(path)["maps"])
         if not self.known(indices).any():
             nearest, farthest = _NEAREST * baseline, _FARTHEST * baseline
