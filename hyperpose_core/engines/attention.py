@@ -36,7 +36,8 @@ def attend(query: Tensor, key: Tensor, value: Tensor, packed: bool) -> Tensor:
     elif query.dtype == torch.float32:
         attended = _attend_by_head(query, key, value)
     else:
-        attended = (query @ key.transpose(2, 3)).softmax(dim=3) @ value
+        scores = query @ key.transpose(2, 3)
+        attended = torch.softmax(scores, dim=3, out=scores) @ value
     return attended.transpose(1, 2).flatten(2)
 
 

@@ -131,6 +131,11 @@ class FusedConvolution(nn.Module):
         self._padding = list(cast(tuple[int, int], convolution.padding))
         self._groups = convolution.groups
         self._margins = convolution.margins if isinstance(convolution, TensorFlowPaddedConv2d) else None
+        if self._margins is not None and target.packed and self._groups > 1:
+            # A row and a column of zeros before the kernel do the same, without a copy of a large map.
+            self._padding = [side // 2 for side in weight.shape[2:]]
+            weight = functional.pad(weight, (1, 0, 1, 0))
+            self._margins = None
         self._is_packed = target.packed
         self._activation = ACTIVATIONS[activation]
         self._scalars = list(self._activation.scalars)
