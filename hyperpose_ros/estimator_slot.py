@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -35,10 +36,14 @@ class LoadedCheckpoint:
     Attributes:
         path: the file that it was loaded from.
         estimator: the network.
+        load_s: seconds that reading the file and building the network took.
+        warm_up_s: seconds that the first image took.
     """
 
     path: Path
     estimator: PoseEstimator
+    load_s: float = 0.0
+    warm_up_s: float = 0.0
 
     @classmethod
     def load(cls, path: Path, device: str, engine: str = "auto", precision: str = "auto") -> LoadedCheckpoint:
@@ -53,10 +58,12 @@ class LoadedCheckpoint:
         Raises:
             HyperPoseError: the file or another argument is wrong.
         """
+        begin = time.monotonic()
         estimator = PoseEstimator.load(path, device, engine=engine, precision=precision)
+        loaded = time.monotonic()
         camera = estimator.checkpoint.camera
         estimator.warm_up(*_WARM_UP_SIZE if camera is None else (camera.height, camera.width))
-        return cls(path, estimator)
+        return cls(path, estimator, loaded - begin, time.monotonic() - loaded)
 
     def device_memory(self) -> DeviceMemory | None:
         """Return what this process holds of a GPU's memory; None on the CPU."""

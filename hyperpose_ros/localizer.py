@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, NoReturn
 
@@ -14,11 +15,12 @@ from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackRet
 from rclpy.node import Node
 
 from hyperpose_core.errors import HyperPoseError
+from hyperpose_core.large_imports import import_large
 from hyperpose_ros.counters import FrameLedger, LatencyRecorder
 from hyperpose_ros.diagnostics import DiagnosticsPublisher, NodeHealth
 from hyperpose_ros.localizer_parameters import declarations
 from hyperpose_ros.node_parameters import QOS_OVERRIDE_PREFIX, NodeParameters, unused_overrides
-from hyperpose_ros.process import end_process, run_node
+from hyperpose_ros.process import end_process, process_age_s, run_node
 from hyperpose_ros.services import LocalizerServices
 
 if TYPE_CHECKING:
@@ -65,7 +67,10 @@ class Localizer(LifecycleNode):
         if not self._settings.values.autostart:
             return True
         done = TransitionCallbackReturn.SUCCESS
-        return self.trigger_configure() == done and self.trigger_activate() == done
+        if self.trigger_configure() != done or self.trigger_activate() != done:
+            return False
+        self.get_logger().info(f"ready {process_age_s():.1f} s after the process's start")
+        return True
 
     def release(self) -> None:
         """Release everything, in whatever state the node is."""
@@ -100,10 +105,18 @@ class Localizer(LifecycleNode):
         return self._transition("recover", "unconfigured", self._close_session)
 
     def _open_session(self) -> None:
+        begin = time.monotonic()
         # Imports torch, which takes seconds: before this the node is already visible and answers signals.
+        import_large("hyperpose_ros.session")
         from hyperpose_ros.session import Session
 
+        import_s = time.monotonic() - begin
         self._session = Session(self, self._settings, self._ledger, self._latencies)
+        loaded = self._session.loaded
+        self.get_logger().info(
+            f"configured in {time.monotonic() - begin:.1f} s: {import_s:.1f} s importing torch, "
+            f"{loaded.load_s:.1f} s loading the network, {loaded.warm_up_s:.1f} s warming it up"
+        )
 
     def _activate_session(self) -> None:
         if self._session is not None:

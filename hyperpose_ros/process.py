@@ -10,8 +10,10 @@ import os
 import signal
 import sys
 import threading
+import time
 from argparse import ArgumentParser
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import NoReturn, Protocol
 
 import rclpy
@@ -86,6 +88,13 @@ def end_process(exit_code: int) -> NoReturn:
     sys.stdout.flush()
     sys.stderr.flush()
     os._exit(exit_code)
+
+
+def process_age_s() -> float:
+    """Return for how many seconds this process has been there, Python's own start included."""
+    fields = Path("/proc/self/stat").read_text().rpartition(")")[2].split()
+    started_s = int(fields[19]) / os.sysconf("SC_CLK_TCK")  # field 22 of proc(5), seconds since boot
+    return time.clock_gettime(time.CLOCK_BOOTTIME) - started_s
 
 
 class _NodeLife(threading.Thread):

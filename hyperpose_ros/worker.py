@@ -11,7 +11,7 @@ import torch
 from sensor_msgs.msg import CompressedImage, Image
 
 from hyperpose_core.estimator import PoseEstimate, PoseEstimator
-from hyperpose_core.images import RgbImage
+from hyperpose_core.images import Preprocessing, RgbImage
 from hyperpose_ros.camera_info import CameraCalibrations
 from hyperpose_ros.conversions import BadImageError, compressed_image_to_rgb, image_to_rgb
 from hyperpose_ros.counters import FrameLedger, LatencyRecorder, Outcome
@@ -125,10 +125,11 @@ class Worker:
     def _read(self, frame: Frame) -> tuple[Frame, RgbImage] | None:
         """Decode and rectify a frame's image; a frame that has none is settled."""
         try:
-            image = _to_rgb(frame.message)
-            if self._calibrations is not None:
-                image = self._calibrations.rectify(frame.camera, image, self._loaded.estimator.checkpoint)
-            return frame, image
+            checkpoint = self._loaded.estimator.checkpoint
+            if self._calibrations is None:
+                return frame, _to_rgb(frame.message, checkpoint.preprocessing)
+            # A calibration is that of the whole image.
+            return frame, self._calibrations.rectify(frame.camera, _to_rgb(frame.message), checkpoint)
         except BadImageError as error:
             self._settle([frame], Outcome.REFUSED, error.cause, f"image refused: {error}")
         except Exception as error:
@@ -183,8 +184,10 @@ class Worker:
         self._latencies.record({**durations, "total": marks[-1] - marks[0]}, stamp_ns)
 
 
-def _to_rgb(message: Image | CompressedImage) -> RgbImage:
-    return compressed_image_to_rgb(message) if isinstance(message, CompressedImage) else image_to_rgb(message)
+def _to_rgb(message: Image | CompressedImage, meant_for: Preprocessing | None = None) -> RgbImage:
+    if isinstance(message, CompressedImage):
+        return compressed_image_to_rgb(message, meant_for)
+    return image_to_rgb(message)
 
 
 def _infer(estimator: PoseEstimator, inputs: Sequence[torch.Tensor]) -> list[PoseEstimate]:

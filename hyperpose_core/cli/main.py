@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import argparse
-import importlib
 import sys
 from collections.abc import Sequence
 
 from hyperpose_core import __version__
 from hyperpose_core.errors import HyperPoseError
+from hyperpose_core.large_imports import import_large
 
 USER_MISTAKE = 2
 INTERRUPTED = 130
@@ -50,8 +50,7 @@ def build_parser(verb: str | None = None) -> argparse.ArgumentParser:
     subparsers = parser.add_subparsers(dest="verb", required=True, metavar="VERB")
     for name, summary in _VERBS.items():
         if name == verb:
-            module = importlib.import_module(f"hyperpose_core.cli.{_MODULES.get(name, name)}")
-            module.add_parser(subparsers)
+            import_large(f"hyperpose_core.cli.{_MODULES.get(name, name)}").add_parser(subparsers)
         else:
             subparsers.add_parser(name, help=summary)
     return parser
