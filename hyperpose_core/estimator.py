@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -17,7 +17,6 @@ from hyperpose_core.errors import HyperPoseError
 from hyperpose_core.familiarity import Answers
 from hyperpose_core.geometry import Array, Pose
 from hyperpose_core.images import RgbImage
-from hyperpose_core.network import build_network as build_network
 from hyperpose_core.virtual_turns import TurnedViews
 
 
@@ -65,7 +64,7 @@ class PoseEstimator:
     """A trained network ready to be asked, safe to share between threads.
 
     Attributes:
-        checkpoint: what the network was built from, without its tensors' second copy.
+        checkpoint: what the network was built from, without its tensors.
         engine: what runs the network.
         device: where it runs.
     """
@@ -93,11 +92,12 @@ class PoseEstimator:
             HyperPoseError: the device, the engine or the precision is unknown or not to be had here, the
                 tensors don't fit the architecture, or the turn is impossible.
         """
-        self.checkpoint = checkpoint
         if isinstance(engine, str):
             engine = build_engine(
                 engine, checkpoint, select_device(device), precision, known_input_size(checkpoint)
             )
+        # The engine has them in its own order, which may be 570 MB.
+        self.checkpoint = replace(checkpoint, state={})
         self.engine = engine
         self.device = engine.device
         self._views = TurnedViews(turn_deg, checkpoint.camera, checkpoint.preprocessing) if turn_deg else None

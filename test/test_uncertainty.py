@@ -218,7 +218,7 @@ def calibrated_checkpoint(tiny_checkpoint: Path, tmp_path_factory: pytest.TempPa
     known = HeldOut(held, errors[0], errors[1], np.arange(20) // 5)
     path = tmp_path_factory.mktemp("calibrated") / "calibrated.safetensors"
     uncertainty = calibrate(constant_of(known), known, memory)
-    save_checkpoint(path, replace(estimator.checkpoint, uncertainty=uncertainty))
+    save_checkpoint(path, replace(load_checkpoint(tiny_checkpoint), uncertainty=uncertainty))
     return path
 
 
