@@ -64,6 +64,7 @@ class ExportedEngine(Engine):
         self.precision = "float32" if precision == "auto" else precision
         self._settings = _settings(self.precision)
         self._graph = graph
+        self._outputs = _output_names(graph)
         self._lock = threading.Lock()
         _, _, height, width = graph.inputs[0].get_partial_shape()
         self.input_size = (height.get_length(), width.get_length())
@@ -85,7 +86,8 @@ class ExportedEngine(Engine):
                 self._several = self._compile(None)
             request = self._single if len(images) == 1 or self._several is None else self._several
             results = request.infer([images], share_inputs=True)
-        return PoseOutput(**{port.any_name: torch.from_numpy(values) for port, values in results.items()})
+        outputs = (torch.from_numpy(results[index]) for index in range(len(self._outputs)))
+        return PoseOutput(**dict(zip(self._outputs, outputs, strict=True)))
 
     def _compile(self, count: int | None) -> openvino.InferRequest:
         """Compile the graph for a number of images, None for any."""
@@ -129,10 +131,7 @@ def read_exported(path: Path) -> ExportedFile:
     path = Path(path)
     if not path.is_file():
         raise HyperPoseError(f"{path}: no such file")
-    try:
-        graph = read_graph(path)
-    except RuntimeError as error:
-        raise HyperPoseError(f"{path}: damaged, or not an ONNX file: {_first_line(error)}") from error
+    graph = read_graph(path)
     metadata = _metadata(graph)
     checkpoint = checkpoint_from_metadata(path, metadata)
     if (reason := _misfit(graph)) is not None:
@@ -166,8 +165,8 @@ def read_graph(source: Path | bytes) -> openvino.Model:
     """Read an ONNX graph from a file or from its bytes.
 
     Raises:
-        HyperPoseError: OpenVINO is not installed.
-        RuntimeError: the graph is damaged, or has something that OpenVINO does not know.
+        HyperPoseError: the graph is damaged or has something that OpenVINO does not know; or OpenVINO is not
+            installed.
     """
     try:
         from openvino.frontend import FrontEndManager
@@ -175,7 +174,12 @@ def read_graph(source: Path | bytes) -> openvino.Model:
         raise HyperPoseError(PACKAGES_HINT) from error
     # By name: Core.read_model would try every format that it knows on a foreign file.
     frontend = FrontEndManager().load_by_framework("onnx")
-    return frontend.convert(frontend.load(io.BytesIO(source) if isinstance(source, bytes) else str(source)))
+    try:
+        loaded = frontend.load(io.BytesIO(source) if isinstance(source, bytes) else str(source))
+        return frontend.convert(loaded)
+    except Exception as error:  # those of the frontends have no base of their own
+        origin = "the graph made in memory" if isinstance(source, bytes) else source
+        raise HyperPoseError(f"{origin}: damaged, or not an ONNX file: {_first_line(error)}") from error
 
 
 def available_precisions() -> list[str]:
@@ -233,14 +237,23 @@ def _misfit(graph: openvino.Model) -> str | None:
     shape = graph.inputs[0].get_partial_shape()
     if len(shape) != 4 or shape[1] != 3 or shape[2].is_dynamic or shape[3].is_dynamic:
         return f"an input of shape {shape}"
-    widths = {port.any_name: port.get_partial_shape() for port in graph.outputs}
-    if not set(_OUTPUT_WIDTHS) <= set(widths) <= set(PoseOutput._fields):
-        return f"outputs {', '.join(widths)}"
-    if any(len(widths[name]) != 2 or widths[name][1] != width for name, width in _OUTPUT_WIDTHS.items()):
+    shapes = dict(
+        zip(_output_names(graph), [port.get_partial_shape() for port in graph.outputs], strict=True)
+    )
+    if "" in shapes or not set(_OUTPUT_WIDTHS) <= set(shapes):
+        return f"outputs {', '.join(shapes)}"
+    if any(len(shapes[name]) != 2 or shapes[name][1] != width for name, width in _OUTPUT_WIDTHS.items()):
         return "outputs that are no poses"
     return None
 
 
+def _output_names(graph: openvino.Model) -> list[str]:
+    """Give each output's name in `PoseOutput`, empty where it has none; it may have others beside it."""
+    return [next((name for name in PoseOutput._fields if name in port.names), "") for port in graph.outputs]
+
+
 def _first_line(error: Exception) -> str:
+    """Give what an error of OpenVINO says, without where in its sources that was found."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return next((line for line in lines if not line.startswith(("Exception from", "Check"))), str(error))
+    internal = ("Exception from", "Check", "FrontEnd API")
+    return next((line for line in lines if not line.startswith(internal)), type(error).__name__)
