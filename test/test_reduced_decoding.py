@@ -97,3 +97,12 @@ def test_what_a_gpu_does_is_within_a_grey_level_of_the_cpu(size: tuple[int, int]
     difference = (on_gpu.int() - preprocessing.resized(image).int()).abs()
     assert on_gpu.dtype == torch.uint8
     assert difference.max() <= 1
+
+
+def test_normalising_is_its_formula_to_float_precision() -> None:
+    preprocessing, image = Preprocessing(resize=64, crop=64), draw_image(4, 64, 64)
+    scaled = image.astype(np.float64).transpose(2, 0, 1) / 255.0
+    expected = (scaled - np.reshape(preprocessing.mean, (3, 1, 1))) / np.reshape(preprocessing.std, (3, 1, 1))
+    found = preprocessing(image)
+    assert found.dtype == torch.float32
+    np.testing.assert_allclose(found, expected, atol=2e-6)
