@@ -112,7 +112,7 @@ def _traced(network: PoseModel, size: tuple[int, int]) -> bytes:
         torch.onnx.export(
             _NamedOutputs(network).eval(),
             (images,),
-            buffer,
+            buffer,  # type: ignore[arg-type]  # this exporter takes it
             dynamo=False,
             opset_version=_OPSET,
             # Leaves the weights their names; runtimes fold constants themselves.
@@ -156,7 +156,7 @@ def _full_convolution(layer: CompressedConv2d) -> nn.Conv2d:
         out_channels,
         cast(tuple[int, int], tuple(kernel)),
         stride=cast(tuple[int, int], layer.stride),
-        padding=layer.padding,
+        padding=cast(tuple[int, int], layer.padding),
         dilation=cast(tuple[int, int], layer.dilation),
         groups=layer.groups,
         bias=layer.bias is not None,
