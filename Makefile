@@ -75,8 +75,8 @@ docs: venv  ## Write docs/parameters.md from the parameters' declarations
 demo: venv  ## Simulate a town, train on it, drive through it with the node and write a report
 	$(VENV_PYTHON) -m hyperpose_ros.demo
 
-benchmark: venv  ## Measure speed, size and memory side by side and write benchmarks/results.md
-	$(VENV_PYTHON) -m benchmarks.run
+benchmark: venv  ## Measure speed, size and memory side by side and write benchmarks/results.md (OPTIONS=--help)
+	$(VENV_PYTHON) -m benchmarks.run $(OPTIONS)
 
 soak: venv  ## Watch the localizer at 30 Hz for MINUTES=10: memory, latency, counters
 	$(VENV_PYTHON) benchmarks/soak.py --minutes $(or $(MINUTES),10)

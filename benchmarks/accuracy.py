@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 from tqdm import tqdm
 
 from benchmarks.context import Context
 from benchmarks.results import Section, Target
-from benchmarks.subjects import COMPRESSED_WAYS, WAYS, Subject, Way, run_hyperpose
+from benchmarks.subjects import COMPRESSED_WAYS, EAGER, LOWERED_WAYS, Subject, Way, run_hyperpose
 from hyperpose_core.checkpoint import load_checkpoint
 from hyperpose_core.datasets import open_dataset
 from hyperpose_core.datasets.records import PosedImageSet
@@ -17,6 +18,7 @@ from hyperpose_core.evaluation import score
 from hyperpose_core.evaluation.offline import estimate_dataset
 
 LIMIT = 0.01
+_IMAGES = 300
 _ROOT = Path(__file__).resolve().parents[1]
 _DEMO = _ROOT / "demo"
 
@@ -36,7 +38,7 @@ def measure_accuracy(context: Context) -> Section:
     for trained, data in (_single_scene(context), _multi_scene(context)):
         architecture = load_checkpoint(trained).architecture
         subject = Subject(trained, context.made / architecture)
-        ways = (*WAYS, *(COMPRESSED_WAYS if "ms" in architecture else ()))
+        ways = (EAGER, *LOWERED_WAYS, *(COMPRESSED_WAYS if "ms" in architecture else ()))
         _measure(context, section, architecture, subject, ways, open_dataset(data, split="test"))
     return section
 
@@ -49,8 +51,8 @@ def _measure(
     ways: tuple[Way, ...],
     data: PosedImageSet,
 ) -> None:
-    if context.quick:
-        data = PosedImageSet(data.name, data.images[::20], data.world)
+    step = max(1, len(data.images) // (20 if context.quick else _IMAGES))
+    data = replace(data, images=data.images[::step])
     checkpoint = load_checkpoint(subject.checkpoint)
     size = known_input_size(checkpoint)
     reference: tuple[float, float] | None = None
@@ -66,7 +68,7 @@ def _measure(
         changes = [error / first - 1 for error, first in zip(errors, reference, strict=True)]
         cells = [f"{errors[0]:.4f} m", f"{changes[0]:+.2%}", f"{errors[1]:.4f} deg", f"{changes[1]:+.2%}"]
         section.tables[0].append([architecture, way.name, *cells])
-        if way.precision != "float32" or way.compressed:
+        if way != EAGER:
             section.targets.append(
                 Target(
                     f"{architecture}, {way.name}: change of the median errors",

@@ -20,7 +20,7 @@ def measure_batches(context: Context) -> Section:
     section = Section(
         "Batch sizes", ["224x224 pixels; images a second, and how many times the plain network's."]
     )
-    effort = Effort(rounds=3, runs=1, seconds=2.0 if context.quick else 15.0)
+    effort = Effort(rounds=3, runs=1, seconds=2.0 if context.quick else 6.0)
     sizes = SIZES[:3] if context.quick else SIZES
     for architecture, scenes in (("hyperpose", 1), ("mshyperpose", 7)):
         subject = context.untrained(architecture, scenes)

@@ -9,10 +9,10 @@ from tqdm import tqdm
 from benchmarks.context import Context
 from benchmarks.probes import Probe, probe
 from benchmarks.results import Section
-from benchmarks.subjects import COMPRESSED_WAYS, WAYS, Subject, Way
+from benchmarks.subjects import COMPRESSED, EAGER, Subject, Way
 from hyperpose_core.errors import HyperPoseError
 
-_WAYS = tuple(way for way in WAYS if way.engine != "compiled")
+_WAYS = (EAGER, Way("exported"))
 
 
 def measure_cold_start(context: Context) -> Section:
@@ -28,14 +28,14 @@ def measure_cold_start(context: Context) -> Section:
     candidates: dict[tuple[str, str], tuple[Subject, Way]] = {}
     for architecture, scenes in (("hyperpose", 1), ("mshyperpose", 7)):
         subject = context.untrained(architecture, scenes)
-        for way in (*_WAYS, *(COMPRESSED_WAYS if scenes > 1 else ())):
+        for way in (*_WAYS, *((COMPRESSED,) if scenes > 1 else ())):
             try:
                 subject.file(way)
                 candidates[architecture, way.name] = (subject, way)
             except HyperPoseError as error:
                 section.notes.append(f"{architecture}, {way.name}: {error}")
     probes: dict[tuple[str, str], list[Probe]] = {key: [] for key in candidates}
-    for _ in tqdm(range(2 if context.quick else 4), unit="round", disable=None):
+    for _ in tqdm(range(2 if context.quick else 3), unit="round", disable=None):
         for key, (subject, way) in candidates.items():
             probes[key].append(probe(subject, way))
     for (architecture, way_name), found in probes.items():

@@ -40,7 +40,7 @@ def _measure_scenes(context: Context, section: Section) -> None:
         engine = build_engine("eager", checkpoint, CPU, "float32", (224, 224))
         tasks[count] = partial(engine, images)
         sizes[count] = hypernetwork_bytes(checkpoint)
-    turns = measure(tasks, context.effort(40.0))
+    turns = measure(tasks, context.effort(25.0))
     rows = [["scenes (mshyperpose)", "median", "times the time of 7", "hypernetwork, MB"]]
     for count in SCENES:
         times = median_of(turns[count] / turns[7])
@@ -86,7 +86,7 @@ def _measure_sizes(context: Context, section: Section, architecture: str, scenes
     subject = context.untrained(architecture, scenes)
     rows = [[f"image ({architecture})", "plain", "eager", "times faster"]]
     for size in SIZES:
-        turns = measure(plain_and_ways(subject, (EAGER,), random_images(1, size, size)), context.effort(7.0))
+        turns = measure(plain_and_ways(subject, (EAGER,), random_images(1, size, size)), context.effort(4.0))
         faster = median_of(turns[PLAIN] / turns[EAGER.name])
         medians = [f"{np.median(turns[name]):.1f} ms" for name in (PLAIN, EAGER.name)]
         rows.append([f"{size}x{size}", *medians, faster.text()])
@@ -98,7 +98,7 @@ def _measure_cameras(context: Context, section: Section, architecture: str, scen
     assert engine is not None
     images = random_images(CAMERAS[-1])
     tasks = {count: partial(engine, images[:count]) for count in CAMERAS}
-    turns = measure(tasks, context.effort(20.0))
+    turns = measure(tasks, context.effort(10.0))
     rows = [[f"cameras ({architecture})", "median of a set", "times one camera", "an image"]]
     for count in CAMERAS:
         times = median_of(turns[count] / turns[1])

@@ -26,8 +26,8 @@ def measure_hypernetwork_overhead(context: Context) -> Section:
     section = Section(
         "Hypernetwork overhead",
         [
-            "Batch 1, float32, with and without hypernetwork in turns; the difference is paired. MS-HyperPose "
-            "has fewer transformer layers than MS-Transformer and needs the backbone's last "
+            "Batch 1, float32, with and without hypernetwork in turns; the difference is paired. "
+            "MS-HyperPose has fewer transformer layers than MS-Transformer and needs the backbone's last "
             "layers, so its row compares two networks as they are published, not one part."
         ],
         [[["network", "way", "without", "with", "added, ms", "added"]]],
@@ -39,7 +39,7 @@ def measure_hypernetwork_overhead(context: Context) -> Section:
             for name in (without, with_it)
             for way, task in plain_and_ways(context.untrained(name, scenes), _WAYS, images).items()
         }
-        turns = measure(tasks, context.effort(30.0))
+        turns = measure(tasks, context.effort(15.0))
         for way in (PLAIN, *(way.name for way in _WAYS)):
             base, more = turns[without, way], turns[with_it, way]
             added = median_of(more - base)

@@ -99,7 +99,7 @@ def _measure(context: Context, case: Case) -> Outcome:
     with torch.inference_mode():
         expected = tasks[PLAIN]()
         differences = {name: difference(expected, task()) for name, task in tasks.items() if name != PLAIN}
-        turns = measure(tasks, context.effort(40.0 if case.scenes > 1 else 20.0))
+        turns = measure(tasks, context.effort(25.0 if case.scenes > 1 else 12.0))
     return Outcome(turns, differences, subject.missing)
 
 

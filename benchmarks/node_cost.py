@@ -25,7 +25,7 @@ def measure_node_cost(context: Context) -> Section:
         ],
     )
     checkpoint = context.untrained("hyperpose").checkpoint
-    seconds = "8" if context.quick else "40"
+    seconds = "8" if context.quick else "30"
     command = ("benchmark", "node", str(checkpoint), "--rate", str(_RATE_HZ), "--seconds", seconds, "--json")
     try:
         measured = json.loads(run_hyperpose(*command))

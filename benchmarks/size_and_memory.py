@@ -84,7 +84,7 @@ def _compare(context: Context, subject: Subject, section: Section) -> None:
     images = random_images(1)
     with torch.inference_mode():
         turns = measure(
-            {"full": partial(full, images), "small": partial(small, images)}, context.effort(30.0)
+            {"full": partial(full, images), "small": partial(small, images)}, context.effort(15.0)
         )
     ratio = median_of(turns["small"] / turns["full"])
     medians = f"{np.median(turns['small']):.1f} against {np.median(turns['full']):.1f} ms"
