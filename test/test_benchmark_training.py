@@ -1,4 +1,4 @@
-"""The benchmark of training: the plain loop freezes what the recipe freezes, and both processes take turns."""
+"""The benchmark of training: the plain loop freezes what the recipe does, and both processes take turns."""
 
 from __future__ import annotations
 
