@@ -106,7 +106,7 @@ def _compress_layers(network: PoseModel, plan: Plan) -> list[LayerReport]:
             storage = plan.generators if is_generator else plan.linears
             compressed = compressed_linear(layer, storage, plan.energy if is_generator else None)
         network.set_submodule(name, compressed)
-        rank = compressed.reduce.weight.shape[0] if isinstance(compressed, LowRankLinear) else None
+        rank = compressed.rank if isinstance(compressed, LowRankLinear) else None
         reports.append(
             LayerReport(
                 network.part_of(name),

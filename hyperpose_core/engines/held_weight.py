@@ -15,6 +15,9 @@ _SMALLEST = 4096
 class HeldWeight(nn.Module):
     """A weight in int8 (with a float32 scale a row) or bfloat16, made dense in each call."""
 
+    _values: Tensor
+    _scale: Tensor | None
+
     def __init__(self, weight: Tensor, storage: str, target: Target) -> None:
         """Take a dense weight [out, ...]; rows that were int8 before become the same integers again."""
         super().__init__()

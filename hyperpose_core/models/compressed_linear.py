@@ -84,6 +84,11 @@ class LowRankLinear(nn.Module):
         """Map [..., in_features] to [..., out_features]."""
         return self.expand(self.reduce(inputs))
 
+    @property
+    def rank(self) -> int:
+        """Width between the factors."""
+        return len(weight_of(self.reduce))
+
     def dense_weight(self) -> Tensor:
         """Give W [out_features, in_features] in float32."""
         return weight_of(self.expand) @ weight_of(self.reduce)
