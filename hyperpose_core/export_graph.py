@@ -1,8 +1,9 @@
 """From a checkpoint to an ONNX graph.
 
 The graph holds float32 weights, but for layers that the checkpoint holds in int8 or bfloat16: these stay as
-they are, with a node that makes them float32 on the way. Batch norm is folded into the convolutions, whose
-weights are float32 therefore. The size of the images is fixed, their number is not.
+they are, with a node that makes them float32 on the way, unless no image changes what they give. Batch norm is
+folded into the convolutions, whose weights are float32 therefore. The size of the images is fixed, their number
+is not.
 """
 
 from __future__ import annotations
@@ -33,13 +34,19 @@ _Layer = TypeVar("_Layer", nn.Linear, nn.Conv2d)
 _OPSET = 17  # has LayerNormalization; every runtime of the last years reads it
 _LARGEST_FILE_BYTES = 2**31 - 1  # of a protocol buffer
 
+# What these layers give no image changes. OpenVINO computes it once, but not from weights in fewer bytes.
+_SAME_FOR_ALL_IMAGES = (
+    "transformer.decoder.0.self_attention.",
+    "transformer.decoder.0.cross_attention.query.",
+)
+
 
 def full_network(checkpoint: Checkpoint) -> tuple[PoseModel, dict[str, StoredWeight]]:
     """Build a checkpoint's network with ordinary layers in place of compressed ones.
 
     Returns:
         the network, in evaluation mode, computing in float32 with the weights that the checkpoint has; and,
-        by name, the linear layers' weights that it holds in fewer bytes.
+        by name, the linear layers' weights that the graph is to hold in fewer bytes.
 
     Raises:
         HyperPoseError: the tensors don't fit the architecture.
@@ -48,7 +55,9 @@ def full_network(checkpoint: Checkpoint) -> tuple[PoseModel, dict[str, StoredWei
     stored: dict[str, StoredWeight] = {}
     for name, module in list(network.named_modules()):
         if isinstance(module, CompressedLinear):
-            stored[f"{name}.weight"] = StoredWeight(module.weight, module.scale)
+            weight = f"{name}.weight"
+            if not any(part in weight for part in _SAME_FOR_ALL_IMAGES):
+                stored[weight] = StoredWeight(module.weight, module.scale)
             network.set_submodule(name, _full_linear(module))
         elif isinstance(module, CompressedConv2d):
             network.set_submodule(name, _full_convolution(module))
