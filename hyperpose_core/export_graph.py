@@ -1,9 +1,9 @@
 """From a checkpoint to an ONNX graph.
 
 The graph holds float32 weights, but for layers that the checkpoint holds in int8 or bfloat16: these stay as
-they are, with a node that makes them float32 on the way, unless no image changes what they give. Batch norm is
-folded into the convolutions, whose weights are float32 therefore. The size of the images is fixed, their number
-is not.
+they are, with a node that makes them float32 on the way, unless no image changes what they give. Batch norm
+is folded into the convolutions, whose weights are float32 therefore. The size of the images is fixed, their
+number is not.
 """
 
 from __future__ import annotations
