@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections import namedtuple
+from collections.abc import Iterator
 from pathlib import Path
 
 import experiment_helpers
@@ -34,6 +35,15 @@ MULTI_SCENE = {
 
 class Killed(BaseException):
     pass
+
+
+@pytest.fixture(autouse=True)
+def one_thread() -> Iterator[None]:
+    """Several threads sum in another order in batches of another size, which a random network blows up."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
 
 
 def trainer_of(folder: Path, data: Path, name: str, **changes: object) -> Trainer:
