@@ -39,7 +39,7 @@ def measure_size_and_memory(context: Context) -> Section:
     )
     for architecture, scenes in (("hyperpose", 1), ("mshyperpose", 7)):
         subject = context.untrained(architecture, scenes)
-        for way in tqdm((*_ways(), *(COMPRESSED_WAYS if scenes > 1 else ())), unit="way", disable=None):
+        for way in tqdm((*WAYS, *(COMPRESSED_WAYS if scenes > 1 else ())), unit="way", disable=None):
             try:
                 section.tables[0].append([architecture, way.name, *_footprint(subject, way)])
             except HyperPoseError as error:
@@ -54,11 +54,6 @@ def weights_mb(subject: Subject, way: Way) -> float | None:
         return None
     state = load_checkpoint(subject.file(way)).state
     return sum(tensor.numel() * tensor.element_size() for tensor in state.values()) / 1e6
-
-
-def _ways() -> tuple[Way, ...]:
-    """Give the ways whose start does not compile anything."""
-    return tuple(way for way in WAYS if way.engine != "compiled")
 
 
 def _footprint(subject: Subject, way: Way) -> list[str]:

@@ -35,10 +35,9 @@ class LocalizerParameters:
     engine: str = parameter(
         "auto",
         Change.UNCONFIGURED,
-        "What runs the network: eager (PyTorch, the network prepared for inference), compiled "
-        "(torch.compile, needs a C++ compiler and a minute at the start), exported (OpenVINO, on the CPU); "
-        "auto is exported for a .onnx file, else eager.",
-        choices=("auto", "eager", "compiled", "exported"),
+        "What runs the network: eager (PyTorch, the network prepared for inference), exported (OpenVINO, on "
+        "the CPU); auto is exported for a .onnx file, else eager.",
+        choices=("auto", "eager", "exported"),
     )
     precision: str = parameter(
         "auto",

@@ -103,16 +103,6 @@ def test_bfloat16_stays_close(name: str) -> None:
         assert 0 < error_of(engine(inputs), ask(network, inputs)) < 0.05
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("name", MODEL_NAMES)
-def test_compiled_gives_the_networks_outputs(name: str) -> None:
-    network = trained(name)
-    engine = build_engine("compiled", checkpoint_of(network), CPU)
-    for count in (1, 2):
-        inputs = draw_inputs(count)
-        assert error_of(engine(inputs), ask(network, inputs)) < 1e-4
-
-
 @pytest.mark.parametrize("name", MODEL_NAMES)
 def test_the_way_of_cuda_gives_the_networks_outputs_on_the_cpu(name: str) -> None:
     network = trained(name)
@@ -194,15 +184,6 @@ def test_what_is_not_to_be_had_is_one_clear_error(
     with pytest.raises(HyperPoseError, match=expected) as raised:
         PoseEstimator.load(tiny_checkpoint, "cpu", **arguments)
     assert "\n" not in str(raised.value)
-
-
-def test_compiled_without_a_compiler_says_what_is_missing(
-    tiny_checkpoint: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("PATH", "")
-    monkeypatch.delenv("CXX", raising=False)
-    with pytest.raises(HyperPoseError, match="needs a C\\+\\+ compiler"):
-        PoseEstimator.load(tiny_checkpoint, "cpu", engine="compiled")
 
 
 def test_estimator_says_which_engine_it_has_and_estimates_the_same(tiny_checkpoint: Path) -> None:

@@ -310,7 +310,7 @@ def test_what_an_exported_file_cannot_do_is_said(exported: Callable[[str], tuple
     with pytest.raises(HyperPoseError, match="run on the CPU"):
         PoseEstimator.load(file, "cuda")
     with pytest.raises(HyperPoseError, match="engine of an exported file"):
-        PoseEstimator.load(file, engine="compiled")
+        PoseEstimator.load(file, engine="eager")
     with pytest.raises(HyperPoseError, match="float16"):
         PoseEstimator.load(file, precision="float12")
 

@@ -54,8 +54,8 @@ def add_engine_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--engine",
         default="auto",
-        help="what runs the network: eager, compiled or exported (default: auto, eager for a checkpoint and "
-        "exported for a .onnx file)",
+        help="what runs the network: eager or exported (default: auto, eager for a checkpoint and exported "
+        "for a .onnx file)",
     )
     parser.add_argument(
         "--precision",

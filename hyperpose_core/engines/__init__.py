@@ -7,7 +7,6 @@ from dataclasses import replace
 import torch
 
 from hyperpose_core.checkpoint import Checkpoint
-from hyperpose_core.engines.compiled import CompiledEngine
 from hyperpose_core.engines.cuda import CudaEngine
 from hyperpose_core.engines.eager import EagerEngine
 from hyperpose_core.engines.engine import ENGINE_NAMES, PRECISIONS, Engine, check_choice
@@ -52,8 +51,6 @@ def build_engine(
     if input_size is not None:
         target = replace(target, input_size=input_size)
     network = build_network(checkpoint)
-    if name == "compiled":
-        return CompiledEngine(network, target)
     if device.type == "cuda":
         return CudaEngine(network, target, checkpoint.preprocessing)
     return EagerEngine(network, replace(target, packed=has_packed_layers()))

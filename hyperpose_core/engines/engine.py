@@ -10,7 +10,7 @@ from torch import Tensor
 from hyperpose_core.errors import HyperPoseError
 from hyperpose_core.models.output import PoseOutput
 
-ENGINE_NAMES = ("auto", "eager", "compiled", "exported")
+ENGINE_NAMES = ("auto", "eager", "exported")
 EXPORTED_SUFFIX = ".onnx"
 PRECISIONS = ("auto", "float32", "bfloat16", "float16")
 
