@@ -63,17 +63,17 @@ lint: venv  ## Check style (ruff), types (mypy) and whether docs/parameters.md i
 	$(VENV_PYTHON) -m ruff check .
 	$(VENV_PYTHON) -m ruff format --check .
 	$(VENV_PYTHON) -m mypy
-	$(VENV_PYTHON) -m hyperpose_ros.parameter_reference --check
+	$(VENV_PYTHON) -m hyperpose_ros.parameters.reference --check
 
 format: venv  ## Put the code into the project's style
 	$(VENV_PYTHON) -m ruff check --fix .
 	$(VENV_PYTHON) -m ruff format .
 
 docs: venv  ## Write docs/parameters.md from the parameters' declarations
-	$(VENV_PYTHON) -m hyperpose_ros.parameter_reference
+	$(VENV_PYTHON) -m hyperpose_ros.parameters.reference
 
 demo: venv  ## Simulate a town, train on it, drive through it with the node and write a report
-	$(VENV_PYTHON) -m hyperpose_ros.demo
+	$(VENV_PYTHON) -m hyperpose_ros.demo.run
 
 benchmark: venv  ## Measure speed, size and memory side by side and write benchmarks/results.md (OPTIONS=--help)
 	$(VENV_PYTHON) -m benchmarks.run $(OPTIONS)

@@ -71,9 +71,9 @@ setup(
     entry_points={
         "console_scripts": [
             "hyperpose = hyperpose_core.cli.main:main",
-            "localizer = hyperpose_ros.localizer:main",
-            "evaluator = hyperpose_ros.evaluator:main",
-            "viewer = hyperpose_ros.viewer:main",
+            "localizer = hyperpose_ros.localizer.node:main",
+            "evaluator = hyperpose_ros.evaluator.node:main",
+            "viewer = hyperpose_ros.viewer.node:main",
             "bag_player = hyperpose_ros.bags.player:main",
             "dataset_to_bag = hyperpose_ros.bags.dataset_to_bag:main",
             "robotcar_to_bag = hyperpose_ros.bags.robotcar_to_bag:main",

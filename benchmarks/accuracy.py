@@ -10,12 +10,15 @@ from tqdm import tqdm
 from benchmarks.context import Context
 from benchmarks.results import Section, Target
 from benchmarks.subjects import COMPRESSED_WAYS, EAGER, LOWERED_WAYS, Subject, Way, run_hyperpose
-from hyperpose_core.checkpoint import load_checkpoint
+from hyperpose_core.checkpoint.file import load_checkpoint
 from hyperpose_core.datasets import open_dataset
 from hyperpose_core.datasets.records import PosedImageSet
-from hyperpose_core.estimator import PoseEstimator, known_input_size
 from hyperpose_core.evaluation import score
 from hyperpose_core.evaluation.offline import estimate_dataset
+from hyperpose_core.inference.estimator import (
+    PoseEstimator,
+    known_input_size,
+)
 
 LIMIT = 0.01
 _IMAGES = 300

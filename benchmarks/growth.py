@@ -12,9 +12,12 @@ from benchmarks.measuring import measure, median_of
 from benchmarks.networks import PLAIN, plain_and_ways
 from benchmarks.results import Section, Target
 from benchmarks.subjects import CPU, EAGER, random_images
-from hyperpose_core.checkpoint import Checkpoint, load_checkpoint
-from hyperpose_core.engines import build_engine
-from hyperpose_core.network import build_network
+from hyperpose_core.checkpoint.file import (
+    Checkpoint,
+    load_checkpoint,
+)
+from hyperpose_core.inference.build_engine import build_engine
+from hyperpose_core.inference.engines.build_network import build_network
 
 SCENES = (1, 2, 4, 7, 16, 32, 64)
 SIZES = (128, 160, 224, 288, 384)

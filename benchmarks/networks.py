@@ -15,9 +15,9 @@ from benchmarks.measuring import Array, Interval, measure, median_of, times_fast
 from benchmarks.plain import plain_network
 from benchmarks.results import Section, Target
 from benchmarks.subjects import COMPRESSED_WAYS, WAYS, Subject, Way, random_images
-from hyperpose_core.checkpoint import load_checkpoint
+from hyperpose_core.checkpoint.file import load_checkpoint
+from hyperpose_core.inference.engines.build_network import build_network
 from hyperpose_core.models.output import PoseOutput
-from hyperpose_core.network import build_network
 
 PLAIN = "plain"
 EQUAL = 1e-4

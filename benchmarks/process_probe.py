@@ -30,7 +30,7 @@ def main() -> None:
 def _load_and_ask(options: argparse.Namespace) -> Mapping[str, float]:
     import numpy as np
 
-    from hyperpose_core.estimator import PoseEstimator
+    from hyperpose_core.inference.estimator import PoseEstimator
 
     before = _resident_mb()
     times = [options.started, time.time_ns()]

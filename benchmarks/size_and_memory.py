@@ -22,7 +22,7 @@ from benchmarks.subjects import (
     Way,
     random_images,
 )
-from hyperpose_core.checkpoint import load_checkpoint
+from hyperpose_core.checkpoint.file import load_checkpoint
 from hyperpose_core.errors import HyperPoseError
 
 

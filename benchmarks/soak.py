@@ -101,12 +101,14 @@ def main() -> int:
     os.environ.setdefault("FASTDDS_DEFAULT_PROFILES_FILE", str(_PROFILE))
     with tempfile.TemporaryDirectory() as folder:
         checkpoint = options.checkpoint or _untrained_network(Path(folder), options.model)
-        localizer = _start("-m", "hyperpose_ros.localizer", *_localizer_arguments(checkpoint))
+        localizer = _start("-m", "hyperpose_ros.localizer.node", *_localizer_arguments(checkpoint))
         camera = None
         try:
             observer = Observer()
             _wait_for(lambda: observer.values.get("state") == "active", "the localizer to become active")
-            camera = _start("-m", "hyperpose_ros.image_stream", "--topic", "/image", *_stream(options))
+            camera = _start(
+                "-m", "hyperpose_ros.benchmark.image_stream", "--topic", "/image", *_stream(options)
+            )
             _wait_for(lambda: observer.minute.ages_ms, "the first pose")
             minutes = _watch(observer, localizer.pid, options.minutes)
             _end(camera)
@@ -185,7 +187,10 @@ def _print_table(options: argparse.Namespace, minutes: list[Minute], values: dic
 
 def _untrained_network(folder: Path, model: str) -> Path:
     """Write a checkpoint of a network with random weights, which takes as long as a trained one."""
-    from hyperpose_core.checkpoint import Checkpoint, save_checkpoint
+    from hyperpose_core.checkpoint.file import (
+        Checkpoint,
+        save_checkpoint,
+    )
     from hyperpose_core.images import Preprocessing
     from hyperpose_core.models.registry import build_model
 

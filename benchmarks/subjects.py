@@ -11,12 +11,16 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from hyperpose_core.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
-from hyperpose_core.engines import Engine, build_engine
-from hyperpose_core.engines.engine import EXPORTED_SUFFIX
+from hyperpose_core.checkpoint.file import (
+    Checkpoint,
+    load_checkpoint,
+    save_checkpoint,
+)
 from hyperpose_core.errors import HyperPoseError
-from hyperpose_core.estimator import PoseEstimator
 from hyperpose_core.images import Preprocessing
+from hyperpose_core.inference.build_engine import build_engine
+from hyperpose_core.inference.engines.engine import EXPORTED_SUFFIX, Engine
+from hyperpose_core.inference.estimator import PoseEstimator
 from hyperpose_core.models.base import PoseModel
 from hyperpose_core.models.registry import build_model, default_normalisation
 

@@ -12,12 +12,20 @@ import numpy as np
 import pytest
 import torch
 
-from hyperpose_core.checkpoint import Checkpoint, PositionNormalisation, load_checkpoint, save_checkpoint
+from hyperpose_core.checkpoint.file import (
+    Checkpoint,
+    PositionNormalisation,
+    load_checkpoint,
+    save_checkpoint,
+)
 from hyperpose_core.datasets.records import World
-from hyperpose_core.geometry import Pose, rotation_vector_to_quaternion
+from hyperpose_core.geometry.poses import (
+    Pose,
+    rotation_vector_to_quaternion,
+)
 from hyperpose_core.images import Preprocessing, RgbImage
 from hyperpose_core.models.registry import build_model, default_normalisation
-from hyperpose_core.uncertainty import Uncertainty
+from hyperpose_core.uncertainty.covariance import Uncertainty
 
 if TYPE_CHECKING:  # import rclpy, which not every machine has
     from localizer_helpers import Conversation

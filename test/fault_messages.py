@@ -11,8 +11,8 @@ import numpy as np
 from conftest import draw_image
 from sensor_msgs.msg import CompressedImage, Image
 
-from hyperpose_ros.conversions import rgb_to_image
-from hyperpose_ros.encodings import ENCODINGS
+from hyperpose_ros.common.conversions import rgb_to_image
+from hyperpose_ros.common.encodings import ENCODINGS
 
 UNKNOWN_ENCODINGS = (
     "",

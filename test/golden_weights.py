@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from hyperpose_core.models.base import PoseModel
-from hyperpose_core.released import import_released
+from hyperpose_core.released.importer import import_released
 
 FOLDER = Path(__file__).parent / "data" / "golden"
 SEVEN_SCENES = ("chess", "fire", "heads", "office", "pumpkin", "redkitchen", "stairs")

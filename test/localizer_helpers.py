@@ -18,10 +18,14 @@ from ros_helpers import NodeProcess, TestPeer, diagnostic_values, send_until, wa
 from sensor_msgs.msg import CompressedImage, Image
 from tf2_msgs.msg import TFMessage
 
-from hyperpose_core.estimator import PoseEstimate
-from hyperpose_core.geometry import orientation_errors_deg
+from hyperpose_core.geometry.poses import orientation_errors_deg
 from hyperpose_core.images import RgbImage
-from hyperpose_ros.conversions import pose_from_message, rgb_to_image, stamp_to_nanoseconds
+from hyperpose_core.inference.estimator import PoseEstimate
+from hyperpose_ros.common.conversions import (
+    pose_from_message,
+    rgb_to_image,
+    stamp_to_nanoseconds,
+)
 
 SECOND = 1_000_000_000
 LONGEST_END_S = 5.0
@@ -112,7 +116,7 @@ def localizers(peer: TestPeer, domain_id: int, folder: FilePath) -> Iterator[Cal
             peer.collect(TFMessage, "/tf"),
         )
         everyone = peer.collect(DiagnosticArray, "/diagnostics")
-        process = NodeProcess("hyperpose_ros.localizer", arguments, domain_id, folder / f"{name}.txt")
+        process = NodeProcess("hyperpose_ros.localizer.node", arguments, domain_id, folder / f"{name}.txt")
         processes.append(process)
         return Conversation(name, process, peer, *heard, OwnDiagnostics(everyone, name))
 

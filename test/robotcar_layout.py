@@ -9,7 +9,11 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from hyperpose_core.geometry import Pose, euler_to_matrix, matrix_to_euler
+from hyperpose_core.geometry.poses import (
+    Pose,
+    euler_to_matrix,
+    matrix_to_euler,
+)
 
 Ride = Callable[[float], tuple[float, ...]]
 

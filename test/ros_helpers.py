@@ -95,7 +95,7 @@ class NodeProcess:
         """Start `python -m module arguments`, its output going to a file.
 
         Args:
-            module: for example hyperpose_ros.localizer.
+            module: for example hyperpose_ros.localizer.node.
             arguments: the command line behind it.
             domain_id: the ROS domain.
             log: file for its standard output and error.

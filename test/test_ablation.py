@@ -16,12 +16,12 @@ from experiment_helpers import run_verb, write_recipe
 from hyperpose_core.cli.main import main
 from hyperpose_core.datasets import PosedImage, PosedImageSet, World, open_dataset
 from hyperpose_core.errors import HyperPoseError
-from hyperpose_core.estimator import PoseEstimator
 from hyperpose_core.evaluation.metrics import score
 from hyperpose_core.evaluation.offline import estimate_dataset
 from hyperpose_core.experiments.ablation import PAIRS, recipe_for
 from hyperpose_core.experiments.datasets import frame_groups, join_datasets
-from hyperpose_core.geometry import Pose
+from hyperpose_core.geometry.poses import Pose
+from hyperpose_core.inference.estimator import PoseEstimator
 from hyperpose_core.models.registry import build_model
 from hyperpose_core.training.recipe import load_recipe, recipe_to_dict
 from hyperpose_core.training.trainer import Trainer

@@ -21,13 +21,17 @@ from rosgraph_msgs.msg import Clock
 from sensor_msgs.msg import Image
 from tf2_msgs.msg import TFMessage
 
-from hyperpose_core.geometry import Pose
+from hyperpose_core.geometry.poses import Pose
 from hyperpose_ros.bags import dataset_to_bag
 from hyperpose_ros.bags.messages import header, pose_message
 from hyperpose_ros.bags.player import main as player_main
 from hyperpose_ros.bags.reader import BagReader
 from hyperpose_ros.bags.writer import BagWriter
-from hyperpose_ros.conversions import rgb_to_image, stamp_to_nanoseconds, transform_to_message
+from hyperpose_ros.common.conversions import (
+    rgb_to_image,
+    stamp_to_nanoseconds,
+    transform_to_message,
+)
 
 IMAGE, TRUTH, ANSWER = "/camera/image_raw", "/ground_truth/pose", "/localizer/pose"
 QUEUE = QoSProfile(depth=100)

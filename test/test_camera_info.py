@@ -28,16 +28,24 @@ from localizer_helpers import (  # noqa: E402
 from ros_helpers import TestPeer, send_until, wait_until  # noqa: E402
 from sensor_msgs.msg import CameraInfo, Image, RegionOfInterest  # noqa: E402
 
-from hyperpose_core.checkpoint import Checkpoint, load_checkpoint, save_checkpoint  # noqa: E402
+from hyperpose_core.checkpoint.file import (  # noqa: E402
+    Checkpoint,
+    load_checkpoint,
+    save_checkpoint,
+)
 from hyperpose_core.datasets.records import CameraModel  # noqa: E402
 from hyperpose_core.errors import HyperPoseError  # noqa: E402
-from hyperpose_core.estimator import PoseEstimator  # noqa: E402
 from hyperpose_core.images import Preprocessing, RgbImage  # noqa: E402
-from hyperpose_ros.camera_info import CameraCalibrations  # noqa: E402
-from hyperpose_ros.cameras import Camera  # noqa: E402
-from hyperpose_ros.conversions import BadImageError  # noqa: E402
-from hyperpose_ros.lens import read_calibration, rectification_maps, seen_angles_deg  # noqa: E402
-from hyperpose_ros.throttled_warnings import ThrottledWarnings  # noqa: E402
+from hyperpose_core.inference.estimator import PoseEstimator  # noqa: E402
+from hyperpose_ros.common.conversions import BadImageError  # noqa: E402
+from hyperpose_ros.common.throttled_warnings import ThrottledWarnings  # noqa: E402
+from hyperpose_ros.images.camera_info import CameraCalibrations  # noqa: E402
+from hyperpose_ros.images.cameras import Camera  # noqa: E402
+from hyperpose_ros.images.lens import (  # noqa: E402
+    read_calibration,
+    rectification_maps,
+    seen_angles_deg,
+)
 
 HEIGHT, WIDTH = 96, 128
 FOCAL = 110.0

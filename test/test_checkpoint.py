@@ -13,10 +13,13 @@ import torch
 from conftest import draw_image
 from safetensors.torch import load_file, save_file
 
-from hyperpose_core.checkpoint import load_checkpoint, save_checkpoint
+from hyperpose_core.checkpoint.file import (
+    load_checkpoint,
+    save_checkpoint,
+)
 from hyperpose_core.datasets.records import CameraModel, World
 from hyperpose_core.errors import HyperPoseError
-from hyperpose_core.estimator import PoseEstimator
+from hyperpose_core.inference.estimator import PoseEstimator
 
 
 def test_everything_comes_back_exactly(tiny_checkpoint: Path, tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ import pytest
 from conftest import draw_image
 
 from hyperpose_core.cli.main import main
-from hyperpose_core.estimator import PoseEstimator
+from hyperpose_core.inference.estimator import PoseEstimator
 
 
 def hyperpose(*arguments: object) -> subprocess.CompletedProcess[str]:

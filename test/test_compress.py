@@ -12,18 +12,23 @@ import torch
 from conftest import draw_image, see_images
 from small_networks import draw_inputs, small
 
-from hyperpose_core.checkpoint import Checkpoint, checkpoint_size, load_checkpoint, save_checkpoint
+from hyperpose_core.checkpoint.file import (
+    Checkpoint,
+    checkpoint_size,
+    load_checkpoint,
+    save_checkpoint,
+)
 from hyperpose_core.cli.main import main
 from hyperpose_core.compression.compress import compress, compress_to_budget
 from hyperpose_core.compression.plans import METHODS, all_plans, parse_size, plans_of
-from hyperpose_core.engines import build_engine
 from hyperpose_core.errors import HyperPoseError
-from hyperpose_core.estimator import PoseEstimator
 from hyperpose_core.images import Preprocessing
+from hyperpose_core.inference.build_engine import build_engine
+from hyperpose_core.inference.engines.build_network import build_network
+from hyperpose_core.inference.estimator import PoseEstimator
 from hyperpose_core.models.compressed_linear import multiply
 from hyperpose_core.models.compressed_weight import dense_weight, store_weight
 from hyperpose_core.models.registry import build_model
-from hyperpose_core.network import build_network
 
 CPU = torch.device("cpu")
 LARGEST_CHANGE = {"bfloat16": 0.02, "int8": 0.05, "low_rank": 0.25, "low_rank+bfloat16": 0.25}

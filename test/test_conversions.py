@@ -17,10 +17,13 @@ from conftest import draw_image  # noqa: E402
 from geometry_msgs.msg import Pose as PoseMessage  # noqa: E402
 from sensor_msgs.msg import CompressedImage, Image  # noqa: E402
 
-from hyperpose_core.geometry import Pose, euler_to_matrix  # noqa: E402
+from hyperpose_core.geometry.poses import (  # noqa: E402
+    Pose,
+    euler_to_matrix,
+)
 from hyperpose_core.images import RgbImage  # noqa: E402
-from hyperpose_ros import conversions  # noqa: E402
-from hyperpose_ros.conversions import BadImageError  # noqa: E402
+from hyperpose_ros.common import conversions  # noqa: E402
+from hyperpose_ros.common.conversions import BadImageError  # noqa: E402
 
 HEIGHT, WIDTH = 38, 52
 BAYER_PATTERNS = {"bayer_rggb8": "rggb", "bayer_grbg8": "grbg", "bayer_gbrg8": "gbrg", "bayer_bggr8": "bggr"}

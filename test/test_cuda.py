@@ -9,11 +9,11 @@ import torch
 from small_networks import MULTI_SCENE, draw_inputs
 from test_engines import ask, checkpoint_of, error_of, trained
 
-from hyperpose_core.engines import build_engine
-from hyperpose_core.engines.cuda import CudaEngine
-from hyperpose_core.engines.target import Target
-from hyperpose_core.estimator import PoseEstimator
 from hyperpose_core.images import Preprocessing
+from hyperpose_core.inference.build_engine import build_engine
+from hyperpose_core.inference.engines.cuda import CudaEngine
+from hyperpose_core.inference.engines.target import Target
+from hyperpose_core.inference.estimator import PoseEstimator
 from hyperpose_core.models.output import PoseOutput
 from hyperpose_core.models.registry import MODEL_NAMES
 

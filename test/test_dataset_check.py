@@ -24,7 +24,7 @@ from dataset_layouts import (
 )
 
 from hyperpose_core.cli.main import main
-from hyperpose_core.datasets.check import check_dataset
+from hyperpose_core.dataset_check.check import check_dataset
 
 
 def check(path: Path, *options: str) -> int:

@@ -12,12 +12,20 @@ pytest.importorskip("rclpy", reason="rclpy is missing")
 from diagnostic_msgs.msg import DiagnosticArray  # noqa: E402
 from ros_helpers import TestPeer, claimed_domain, wait_until  # noqa: E402
 
-from hyperpose_ros.counters import FrameCounts, LatencyRecorder, StageLatency  # noqa: E402
-from hyperpose_ros.diagnostics import DiagnosticsPublisher, NodeHealth, SessionHealth  # noqa: E402
-from hyperpose_ros.estimator_slot import DeviceMemory  # noqa: E402
-from hyperpose_ros.robot_frames import TransformHealth  # noqa: E402
-from hyperpose_ros.subscription import TopicHealth  # noqa: E402
-from hyperpose_ros.trust_history import TrustSummary  # noqa: E402
+from hyperpose_ros.fusion.trust_history import TrustSummary  # noqa: E402
+from hyperpose_ros.images.counters import (  # noqa: E402
+    FrameCounts,
+    LatencyRecorder,
+    StageLatency,
+)
+from hyperpose_ros.images.subscription import TopicHealth  # noqa: E402
+from hyperpose_ros.localizer.diagnostics import (  # noqa: E402
+    DiagnosticsPublisher,
+    NodeHealth,
+    SessionHealth,
+)
+from hyperpose_ros.localizer.estimator_slot import DeviceMemory  # noqa: E402
+from hyperpose_ros.tf.frames import TransformHealth  # noqa: E402
 
 TOPIC = TopicHealth("/camera", 1, "reliable", "")
 SESSION = SessionHealth(

@@ -28,10 +28,17 @@ from ros_helpers import NodeProcess, TestPeer, send_until, wait_until  # noqa: E
 from rosgraph_msgs.msg import Clock  # noqa: E402
 from sensor_msgs.msg import Image  # noqa: E402
 
-from hyperpose_core.checkpoint import Checkpoint, load_checkpoint, save_checkpoint  # noqa: E402
+from hyperpose_core.checkpoint.file import (  # noqa: E402
+    Checkpoint,
+    load_checkpoint,
+    save_checkpoint,
+)
 from hyperpose_core.images import Preprocessing  # noqa: E402
 from hyperpose_ros.bags import dataset_to_bag  # noqa: E402
-from hyperpose_ros.conversions import stamp_from_nanoseconds, stamp_to_nanoseconds  # noqa: E402
+from hyperpose_ros.common.conversions import (  # noqa: E402
+    stamp_from_nanoseconds,
+    stamp_to_nanoseconds,
+)
 
 IMAGES_IN_BAG, BAG_RATE_HZ = 24, 10
 
@@ -142,7 +149,7 @@ def test_a_namespaced_robot_keeps_to_its_namespace(
     poses = peer.collect(PoseStamped, "/mars/rover/localizer/pose")
     diagnostics = peer.collect(DiagnosticArray, "/diagnostics")
     camera = peer.publisher(Image, "/mars/rover/image", RELIABLE)
-    with NodeProcess("hyperpose_ros.localizer", arguments, domain_id, tmp_path / "log.txt"):
+    with NodeProcess("hyperpose_ros.localizer.node", arguments, domain_id, tmp_path / "log.txt"):
         image = message_of(draw_image(1), next(stamps))
         send_until(camera, image, lambda: poses, "a pose in the namespace")
         names = {"mars/rover/localizer: localization"}

@@ -14,15 +14,22 @@ from golden_weights import golden, make_input
 from small_networks import MULTI_SCENE, draw_inputs, small
 from torch import Tensor
 
-from hyperpose_core.checkpoint import Checkpoint, load_checkpoint
+from hyperpose_core.checkpoint.file import (
+    Checkpoint,
+    load_checkpoint,
+)
 from hyperpose_core.cli.main import main
-from hyperpose_core.engines import Engine, build_engine
-from hyperpose_core.engines.cuda import CudaEngine
-from hyperpose_core.engines.eager import EagerEngine
-from hyperpose_core.engines.target import Target, has_packed_layers
 from hyperpose_core.errors import HyperPoseError
-from hyperpose_core.estimator import PoseEstimator
 from hyperpose_core.images import Preprocessing
+from hyperpose_core.inference.build_engine import build_engine
+from hyperpose_core.inference.engines.cuda import CudaEngine
+from hyperpose_core.inference.engines.eager import EagerEngine
+from hyperpose_core.inference.engines.engine import Engine
+from hyperpose_core.inference.engines.target import (
+    Target,
+    has_packed_layers,
+)
+from hyperpose_core.inference.estimator import PoseEstimator
 from hyperpose_core.models.base import PoseModel
 from hyperpose_core.models.output import PoseOutput
 from hyperpose_core.models.registry import MODEL_NAMES

@@ -11,11 +11,14 @@ import pytest
 from evo.tools.file_interface import read_tum_trajectory_file
 from robotcar_layout import write_run, write_sdk
 
-from hyperpose_core.checkpoint import load_checkpoint, save_checkpoint
+from hyperpose_core.checkpoint.file import (
+    load_checkpoint,
+    save_checkpoint,
+)
 from hyperpose_core.cli import evaluate
 from hyperpose_core.datasets import World, open_dataset
 from hyperpose_core.errors import HyperPoseError
-from hyperpose_core.estimator import PoseEstimator
+from hyperpose_core.inference.estimator import PoseEstimator
 
 
 def run_evaluate(*arguments) -> int:

@@ -17,15 +17,21 @@ from std_srvs.srv import Trigger
 
 from hyperpose_core.datasets import open_dataset
 from hyperpose_core.errors import HyperPoseError
-from hyperpose_core.estimator import PoseEstimator
 from hyperpose_core.evaluation.comparison import Comparison
 from hyperpose_core.evaluation.metrics import score
-from hyperpose_core.geometry import Pose, rotation_vector_to_quaternion
+from hyperpose_core.geometry.poses import (
+    Pose,
+    rotation_vector_to_quaternion,
+)
+from hyperpose_core.inference.estimator import PoseEstimator
 from hyperpose_ros.bags import dataset_to_bag
 from hyperpose_ros.bags.messages import header, pose_message
-from hyperpose_ros.conversions import covariance_to_message, pose_to_message
-from hyperpose_ros.evaluator import main as evaluator_main
-from hyperpose_ros.pose_log import PoseLog
+from hyperpose_ros.common.conversions import (
+    covariance_to_message,
+    pose_to_message,
+)
+from hyperpose_ros.evaluator.node import main as evaluator_main
+from hyperpose_ros.evaluator.pose_log import PoseLog
 
 SECOND = 1_000_000_000
 Start = Callable[..., NodeProcess]
@@ -122,7 +128,7 @@ def start(domain: int, tmp_path: Path) -> Iterator[Start]:
 def start_evaluator(start: Start, directory: Path, **parameters: object) -> NodeProcess:
     values = {"output_directory": directory, **parameters}
     options = [word for name, value in values.items() for word in ("-p", f"{name}:={value}")]
-    return start("hyperpose_ros.evaluator", "--ros-args", *options)
+    return start("hyperpose_ros.evaluator.node", "--ros-args", *options)
 
 
 def results(directory: Path) -> dict[str, Any]:
@@ -136,7 +142,7 @@ def test_a_bag_through_the_localizer_scores_as_offline(
     assert dataset_to_bag.main([str(bag), "--data", str(seven_scenes_folder), "--rate", "20"]) == 0
     evaluator = start_evaluator(start, tmp_path / "live", expected_frames=24, idle_timeout=60.0)
     localizer = start(
-        "hyperpose_ros.localizer",
+        "hyperpose_ros.localizer.node",
         *("--ros-args", "-p", f"checkpoint:={tiny_checkpoint}", "-r", "image:=/camera/image_raw"),
     )
     for topic in ("/localizer/pose", "/camera/image_raw"):

@@ -14,17 +14,29 @@ import torch
 from conftest import draw_image, see_images
 from small_networks import small
 
-from hyperpose_core.checkpoint import Checkpoint, PositionNormalisation, load_checkpoint, save_checkpoint
+from hyperpose_core.checkpoint.file import (
+    Checkpoint,
+    PositionNormalisation,
+    load_checkpoint,
+    save_checkpoint,
+)
 from hyperpose_core.cli.main import main
 from hyperpose_core.datasets.records import CameraModel, World
 from hyperpose_core.errors import HyperPoseError
-from hyperpose_core.estimator import PoseEstimate, PoseEstimator
-from hyperpose_core.familiarity import TrainingMemory
-from hyperpose_core.geometry import orientation_errors_deg
+from hyperpose_core.geometry.poses import orientation_errors_deg
 from hyperpose_core.images import Preprocessing, RgbImage
-from hyperpose_core.network import build_network
-from hyperpose_core.region import TrainedRegion
-from hyperpose_core.uncertainty import GrowingCovariance, PerImageCovariance, Uncertainty
+from hyperpose_core.inference.engines.build_network import build_network
+from hyperpose_core.inference.estimator import (
+    PoseEstimate,
+    PoseEstimator,
+)
+from hyperpose_core.uncertainty.covariance import (
+    GrowingCovariance,
+    PerImageCovariance,
+    Uncertainty,
+)
+from hyperpose_core.uncertainty.feature_distance import TrainingMemory
+from hyperpose_core.uncertainty.region import TrainedRegion
 
 onnx = pytest.importorskip("onnx", reason="the extra `export` is not installed")
 pytest.importorskip("openvino", reason="the extra `export` is not installed")

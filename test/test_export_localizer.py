@@ -18,7 +18,7 @@ from ros_helpers import TestPeer  # noqa: E402
 from sensor_msgs.msg import Image  # noqa: E402
 
 from hyperpose_core.cli.main import main  # noqa: E402
-from hyperpose_core.estimator import PoseEstimator  # noqa: E402
+from hyperpose_core.inference.estimator import PoseEstimator  # noqa: E402
 
 STAMP_NS = 1_403_774_720 * SECOND
 

@@ -28,9 +28,9 @@ from rclpy.qos import QoSProfile, QoSReliabilityPolicy  # noqa: E402
 from ros_helpers import TestPeer, wait_until  # noqa: E402
 from sensor_msgs.msg import CompressedImage, Image  # noqa: E402
 
-from hyperpose_core.estimator import PoseEstimator  # noqa: E402
 from hyperpose_core.images import RgbImage  # noqa: E402
-from hyperpose_ros.conversions import stamp_from_nanoseconds  # noqa: E402
+from hyperpose_core.inference.estimator import PoseEstimator  # noqa: E402
+from hyperpose_ros.common.conversions import stamp_from_nanoseconds  # noqa: E402
 
 SEED = 20240527
 # Fewer than the subscription's queue holds, so that each of them is received.

@@ -12,7 +12,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from hyperpose_core.checkpoint import load_checkpoint
+from hyperpose_core.checkpoint.file import load_checkpoint
 from hyperpose_core.datasets import open_dataset
 from hyperpose_core.errors import HyperPoseError
 from hyperpose_core.training.recipe import load_recipe

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from hyperpose_core import geometry
-from hyperpose_core.geometry import Pose
+from hyperpose_core.geometry import poses as geometry
+from hyperpose_core.geometry.poses import Pose
 
 RANDOM = np.random.default_rng(7)
 

@@ -12,8 +12,16 @@ pytest.importorskip("sensor_msgs", reason="the ROS 2 messages are missing")
 
 from sensor_msgs.msg import Image  # noqa: E402
 
-from hyperpose_ros.counters import FrameCounts, FrameLedger, LatencyRecorder, Outcome  # noqa: E402
-from hyperpose_ros.inbox import Inbox, InboxLimits  # noqa: E402
+from hyperpose_ros.images.counters import (  # noqa: E402
+    FrameCounts,
+    FrameLedger,
+    LatencyRecorder,
+    Outcome,
+)
+from hyperpose_ros.images.inbox import (  # noqa: E402
+    Inbox,
+    InboxLimits,
+)
 
 SECOND = 1_000_000_000
 

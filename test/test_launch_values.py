@@ -10,8 +10,16 @@ import pytest
 import yaml
 
 from hyperpose_core.errors import HyperPoseError
-from hyperpose_ros import evaluator_parameters, localizer_parameters, viewer_parameters
-from hyperpose_ros.launch_values import value_from_text
+from hyperpose_ros.parameters import (
+    evaluator as evaluator_parameters,
+)
+from hyperpose_ros.parameters import (
+    localizer as localizer_parameters,
+)
+from hyperpose_ros.parameters import (
+    viewer as viewer_parameters,
+)
+from hyperpose_ros.parameters.launch_values import value_from_text
 
 PROJECT_ROOT = Path(__file__).resolve().parents[1]
 LAUNCH_FILES = sorted((PROJECT_ROOT / "launch").glob("*.launch.py"))

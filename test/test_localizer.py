@@ -31,8 +31,8 @@ from rclpy.publisher import Publisher  # noqa: E402
 from ros_helpers import TestPeer, wait_until  # noqa: E402
 from sensor_msgs.msg import Image  # noqa: E402
 
-from hyperpose_core.estimator import PoseEstimator  # noqa: E402
-from hyperpose_ros.conversions import (  # noqa: E402
+from hyperpose_core.inference.estimator import PoseEstimator  # noqa: E402
+from hyperpose_ros.common.conversions import (
     covariance_from_message,
     pose_from_numbers,
     stamp_from_nanoseconds,

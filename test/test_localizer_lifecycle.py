@@ -33,10 +33,14 @@ from ros_helpers import TestPeer, send_until, wait_until  # noqa: E402
 from rosgraph_msgs.msg import Clock  # noqa: E402
 from sensor_msgs.msg import CompressedImage, Image  # noqa: E402
 
-from hyperpose_core.checkpoint import Checkpoint, load_checkpoint, save_checkpoint  # noqa: E402
-from hyperpose_core.estimator import PoseEstimator  # noqa: E402
+from hyperpose_core.checkpoint.file import (  # noqa: E402
+    Checkpoint,
+    load_checkpoint,
+    save_checkpoint,
+)
 from hyperpose_core.images import RgbImage  # noqa: E402
-from hyperpose_ros.conversions import (  # noqa: E402
+from hyperpose_core.inference.estimator import PoseEstimator  # noqa: E402
+from hyperpose_ros.common.conversions import (
     pose_from_message,
     stamp_from_nanoseconds,
     stamp_to_nanoseconds,

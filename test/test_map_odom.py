@@ -30,15 +30,15 @@ from ros_helpers import TestPeer, wait_until  # noqa: E402
 from sensor_msgs.msg import Image  # noqa: E402
 from tf2_msgs.msg import TFMessage  # noqa: E402
 
-from hyperpose_core.estimator import PoseEstimator  # noqa: E402
-from hyperpose_core.geometry import (  # noqa: E402
+from hyperpose_core.geometry.poses import (
     Pose,
     euler_to_matrix,
     matrix_to_quaternion,
     rotate_covariance,
     rotation_vector_to_quaternion,
 )
-from hyperpose_ros.conversions import (  # noqa: E402
+from hyperpose_core.inference.estimator import PoseEstimator  # noqa: E402
+from hyperpose_ros.common.conversions import (
     covariance_from_message,
     pose_from_message,
     pose_from_numbers,

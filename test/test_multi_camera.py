@@ -30,26 +30,47 @@ from rclpy.publisher import Publisher  # noqa: E402
 from ros_helpers import TestPeer, wait_until  # noqa: E402
 from sensor_msgs.msg import Image  # noqa: E402
 
-from hyperpose_core.checkpoint import load_checkpoint, save_checkpoint  # noqa: E402
+from hyperpose_core.checkpoint.file import (  # noqa: E402
+    load_checkpoint,
+    save_checkpoint,
+)
 from hyperpose_core.errors import HyperPoseError  # noqa: E402
-from hyperpose_core.estimator import PoseEstimate, PoseEstimator  # noqa: E402
-from hyperpose_core.geometry import Pose, rotation_vector_to_quaternion  # noqa: E402
-from hyperpose_ros.cameras import Camera, read_cameras  # noqa: E402
-from hyperpose_ros.conversions import (  # noqa: E402
+from hyperpose_core.geometry.poses import (  # noqa: E402
+    Pose,
+    rotation_vector_to_quaternion,
+)
+from hyperpose_core.inference.estimator import (  # noqa: E402
+    PoseEstimate,
+    PoseEstimator,
+)
+from hyperpose_ros.common.conversions import (
     covariance_from_message,
     pose_from_message,
     pose_from_numbers,
     stamp_to_nanoseconds,
     transform_from_message,
 )
-from hyperpose_ros.fix import Fix, PoseWithCovariance  # noqa: E402
-from hyperpose_ros.frame_tree import FrameTree  # noqa: E402
-from hyperpose_ros.fusion import body_from_camera, fuse  # noqa: E402
-from hyperpose_ros.inbox import Frame  # noqa: E402
-from hyperpose_ros.localizer_parameters import LocalizerParameters  # noqa: E402
-from hyperpose_ros.locator import Locator  # noqa: E402
-from hyperpose_ros.node_parameters import NodeParameters, unused_overrides  # noqa: E402
-from hyperpose_ros.transforms import TransformPlan  # noqa: E402
+from hyperpose_ros.common.fix import (  # noqa: E402
+    Fix,
+    PoseWithCovariance,
+)
+from hyperpose_ros.fusion.locator import Locator  # noqa: E402
+from hyperpose_ros.fusion.pose_fusion import (  # noqa: E402
+    body_from_camera,
+    fuse,
+)
+from hyperpose_ros.images.cameras import (  # noqa: E402
+    Camera,
+    read_cameras,
+)
+from hyperpose_ros.images.inbox import Frame  # noqa: E402
+from hyperpose_ros.parameters.localizer import LocalizerParameters  # noqa: E402
+from hyperpose_ros.parameters.on_node import (  # noqa: E402
+    NodeParameters,
+    unused_overrides,
+)
+from hyperpose_ros.tf.plan import TransformPlan  # noqa: E402
+from hyperpose_ros.tf.tree import FrameTree  # noqa: E402
 
 FRONT = (0.4, 0.1, 1.2, -0.5, 0.5, -0.5, 0.5)
 OFFSET = (0.06, -0.04, 0.02, 0.01, -0.02, 0.015)

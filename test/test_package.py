@@ -91,7 +91,7 @@ def test_the_core_can_be_imported_where_there_is_no_ros() -> None:
 
 
 def test_the_parameter_file_names_every_parameter_with_its_default() -> None:
-    parameters = pytest.importorskip("hyperpose_ros.localizer_parameters", reason="rclpy is missing")
+    parameters = pytest.importorskip("hyperpose_ros.parameters.localizer", reason="rclpy is missing")
     text = (PROJECT / "config" / "localizer.yaml").read_text()
     values = yaml.safe_load(text)["/**"]["ros__parameters"]
     declared = {declaration.name: declaration.default for declaration in parameters.declarations()}

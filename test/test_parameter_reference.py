@@ -8,10 +8,13 @@ import pytest
 
 pytest.importorskip("rclpy", reason="rclpy is missing")
 
-from hyperpose_ros.evaluator_parameters import declarations as evaluator_declarations  # noqa: E402
-from hyperpose_ros.localizer_parameters import declarations  # noqa: E402
-from hyperpose_ros.parameter_reference import main, reference  # noqa: E402
-from hyperpose_ros.viewer_parameters import declarations as viewer_declarations  # noqa: E402
+from hyperpose_ros.parameters.evaluator import declarations as evaluator_declarations  # noqa: E402
+from hyperpose_ros.parameters.localizer import declarations  # noqa: E402
+from hyperpose_ros.parameters.reference import (  # noqa: E402
+    main,
+    reference,
+)
+from hyperpose_ros.parameters.viewer import declarations as viewer_declarations  # noqa: E402
 
 
 def test_the_reference_in_docs_is_current(capsys: pytest.CaptureFixture[str]) -> None:

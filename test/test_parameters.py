@@ -15,9 +15,16 @@ from rclpy.parameter import Parameter  # noqa: E402
 from ros_helpers import claimed_domain  # noqa: E402
 
 from hyperpose_core.errors import HyperPoseError  # noqa: E402
-from hyperpose_ros.localizer_parameters import LocalizerParameters, declarations  # noqa: E402
-from hyperpose_ros.node_parameters import NodeParameters, has_override, unused_overrides  # noqa: E402
-from hyperpose_ros.parameters import Change  # noqa: E402
+from hyperpose_ros.parameters.declaration import Change  # noqa: E402
+from hyperpose_ros.parameters.localizer import (  # noqa: E402
+    LocalizerParameters,
+    declarations,
+)
+from hyperpose_ros.parameters.on_node import (  # noqa: E402
+    NodeParameters,
+    has_override,
+    unused_overrides,
+)
 
 NodeMaker = Callable[..., Node]
 

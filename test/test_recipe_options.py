@@ -14,7 +14,7 @@ from experiment_helpers import write_recipe
 
 from benchmarks.recipe_options import OPTIONS_FILE, main, make_variants
 from hyperpose_core.datasets import open_dataset
-from hyperpose_core.estimator import PoseEstimator
+from hyperpose_core.inference.estimator import PoseEstimator
 from hyperpose_core.training.recipe import recipe_to_dict
 
 OPTIONS = {

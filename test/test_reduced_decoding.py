@@ -10,8 +10,8 @@ import pytest
 import torch
 from conftest import draw_image
 
-from hyperpose_core.estimator import PoseEstimator
 from hyperpose_core.images import Preprocessing, RgbImage, decode_image, read_image, resize_in_float
+from hyperpose_core.inference.estimator import PoseEstimator
 
 
 def jpeg(image: RgbImage, quality: int = 90) -> bytes:

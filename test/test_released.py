@@ -13,14 +13,14 @@ from conftest import draw_image
 from golden_weights import CAMBRIDGE, SEVEN_SCENES, golden, make_input, make_tensor
 from torch import Tensor, nn
 
-from hyperpose_core.checkpoint import load_checkpoint
+from hyperpose_core.checkpoint.file import load_checkpoint
 from hyperpose_core.cli.main import main
 from hyperpose_core.errors import HyperPoseError
-from hyperpose_core.estimator import PoseEstimator
-from hyperpose_core.geometry import quaternion_to_matrix
+from hyperpose_core.geometry.poses import quaternion_to_matrix
+from hyperpose_core.inference.estimator import PoseEstimator
 from hyperpose_core.models.registry import build_model
-from hyperpose_core.released import import_released
-from hyperpose_core.released_layout import released_tensors
+from hyperpose_core.released.importer import import_released
+from hyperpose_core.released.layout import released_tensors
 
 State = dict[str, Tensor]
 

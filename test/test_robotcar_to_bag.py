@@ -20,11 +20,14 @@ from robotcar_layout import (
 )
 
 from hyperpose_core.datasets.robotcar_runs import RobotCarRun, load_run
-from hyperpose_core.geometry import Pose, orientation_errors_deg
+from hyperpose_core.geometry.poses import (
+    Pose,
+    orientation_errors_deg,
+)
 from hyperpose_core.images import decode_image
 from hyperpose_ros.bags import robotcar_to_bag
 from hyperpose_ros.bags.reader import BagReader
-from hyperpose_ros.conversions import (
+from hyperpose_ros.common.conversions import (
     image_to_rgb,
     pose_from_message,
     stamp_to_nanoseconds,

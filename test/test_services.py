@@ -26,7 +26,7 @@ from ros_helpers import TestPeer, claimed_domain, wait_until  # noqa: E402
 from sensor_msgs.msg import Image  # noqa: E402
 from std_srvs.srv import SetBool, Trigger  # noqa: E402
 
-from hyperpose_ros.conversions import stamp_to_nanoseconds  # noqa: E402
+from hyperpose_ros.common.conversions import stamp_to_nanoseconds  # noqa: E402
 
 stamps = itertools.count(1_403_774_720 * SECOND, SECOND // 7)
 

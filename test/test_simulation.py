@@ -14,7 +14,10 @@ import pytest
 from hyperpose_core.cli.main import main
 from hyperpose_core.datasets import open_dataset
 from hyperpose_core.errors import HyperPoseError
-from hyperpose_core.geometry import Pose, orientation_errors_deg
+from hyperpose_core.geometry.poses import (
+    Pose,
+    orientation_errors_deg,
+)
 from hyperpose_core.images import debayer
 from hyperpose_core.simulation import (
     CONDITIONS,

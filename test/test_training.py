@@ -15,20 +15,24 @@ import pytest
 import torch
 from conftest import draw_image
 
-from hyperpose_core.checkpoint import load_checkpoint
+from hyperpose_core.checkpoint.file import load_checkpoint
 from hyperpose_core.datasets import CameraModel, PosedImage, open_dataset
+from hyperpose_core.datasets.image_cache import ImageCache
 from hyperpose_core.errors import HyperPoseError
-from hyperpose_core.geometry import Pose, quaternion_to_matrix, rotation_vector_to_quaternion
+from hyperpose_core.geometry.poses import (
+    Pose,
+    quaternion_to_matrix,
+    rotation_vector_to_quaternion,
+)
 from hyperpose_core.images import Preprocessing
 from hyperpose_core.losses import PoseLoss, orientation_loss
 from hyperpose_core.models.output import PoseOutput
 from hyperpose_core.training.augmentation import Augmenter, random_numbers
-from hyperpose_core.training.image_cache import ImageCache
 from hyperpose_core.training.recipe import Augmentation, ValidationRecipe, load_recipe, recipe_folder
 from hyperpose_core.training.samples import Samples, epoch_generator
 from hyperpose_core.training.split import split_blocks
 from hyperpose_core.training.trainer import Trainer
-from hyperpose_core.virtual_turns import Intrinsics
+from hyperpose_core.view_synthesis.rotation import Intrinsics
 
 
 def write_recipe(folder: Path, **changes: object) -> str:

@@ -13,7 +13,7 @@ from pathlib import Path
 import experiment_helpers
 import torch
 
-from hyperpose_core.checkpoint import load_checkpoint
+from hyperpose_core.checkpoint.file import load_checkpoint
 
 STAGES = [{"trains": "everything"}, {"trains": "position"}]
 EPOCHS = 8

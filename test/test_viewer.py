@@ -25,14 +25,17 @@ from rclpy.publisher import Publisher
 from ros_helpers import NodeProcess, TestPeer, claimed_domain, ros_environment, send_until, wait_until
 from sensor_msgs.msg import CompressedImage, Image
 
-from hyperpose_core.geometry import Pose, rotation_vector_to_quaternion
-from hyperpose_ros.conversions import (
+from hyperpose_core.geometry.poses import (
+    Pose,
+    rotation_vector_to_quaternion,
+)
+from hyperpose_ros.common.conversions import (
     pose_to_message,
     rgb_to_image,
     stamp_from_nanoseconds,
     stamp_to_nanoseconds,
 )
-from hyperpose_ros.viewer_errors import ErrorMatcher
+from hyperpose_ros.viewer.errors import ErrorMatcher
 
 pytest.importorskip("rerun", reason="rerun-sdk is missing: pip install rerun-sdk")
 
@@ -114,7 +117,7 @@ def start(domain: int, tmp_path: Path) -> Iterator[Start]:
             arguments = ["--ros-args", "-r", "image:=/camera/image_raw", *words]
             screenless = {"DISPLAY": "", "WAYLAND_DISPLAY": ""}
             log = tmp_path / "viewer.log"
-            process = NodeProcess("hyperpose_ros.viewer", arguments, domain, log, **screenless)
+            process = NodeProcess("hyperpose_ros.viewer.node", arguments, domain, log, **screenless)
             return processes.enter_context(process)
 
         yield begin

@@ -10,21 +10,27 @@ import numpy as np
 import pytest
 import torch
 
+from hyperpose_core.datasets.image_cache import ImageCache
 from hyperpose_core.datasets.records import CameraModel, PosedImage, PosedImageSet
 from hyperpose_core.errors import HyperPoseError
-from hyperpose_core.geometry import (
+from hyperpose_core.geometry.poses import (
     Pose,
     orientation_errors_deg,
     rotation_vector_to_quaternion,
 )
 from hyperpose_core.images import Preprocessing
 from hyperpose_core.training.augmentation import random_numbers
-from hyperpose_core.training.depth_maps import DepthMaps, choose_neighbours
-from hyperpose_core.training.image_cache import ImageCache
 from hyperpose_core.training.recipe import Augmentation, Recipe, ValidationRecipe
 from hyperpose_core.training.samples import Samples
-from hyperpose_core.virtual_moves import move_images
-from hyperpose_core.virtual_turns import Intrinsics, turn_images
+from hyperpose_core.view_synthesis.depth_maps import (
+    DepthMaps,
+    choose_neighbours,
+)
+from hyperpose_core.view_synthesis.rotation import (
+    Intrinsics,
+    turn_images,
+)
+from hyperpose_core.view_synthesis.translation import move_images
 
 HEIGHT, WIDTH = 96, 128
 CAMERA = CameraModel(WIDTH, HEIGHT, 110.0, 110.0, 63.5, 47.5)

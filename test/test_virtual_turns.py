@@ -10,13 +10,20 @@ import torch
 from conftest import draw_image
 from small_networks import small
 
-from hyperpose_core.checkpoint import Checkpoint, save_checkpoint
+from hyperpose_core.checkpoint.file import (
+    Checkpoint,
+    save_checkpoint,
+)
 from hyperpose_core.datasets.records import CameraModel
 from hyperpose_core.errors import HyperPoseError
-from hyperpose_core.estimator import PoseEstimator
-from hyperpose_core.geometry import Pose, orientation_errors_deg, rotation_vector_to_quaternion
+from hyperpose_core.geometry.poses import (
+    Pose,
+    orientation_errors_deg,
+    rotation_vector_to_quaternion,
+)
 from hyperpose_core.images import Preprocessing
-from hyperpose_core.virtual_turns import TurnedViews
+from hyperpose_core.inference.estimator import PoseEstimator
+from hyperpose_core.view_synthesis.rotation import TurnedViews
 
 CAMERA = CameraModel(width=128, height=96, fx=110.0, fy=110.0, cx=63.5, cy=47.5)
 

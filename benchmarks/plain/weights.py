@@ -12,8 +12,11 @@ from benchmarks.plain.multi_scene import PlainMSHyperPose, PlainMSTransformer
 from benchmarks.plain.single_scene import PlainAtLoc, PlainHyperAtLoc, PlainHyperPose, PlainPoseNet
 from hyperpose_core.errors import HyperPoseError
 from hyperpose_core.models.base import PoseModel
-from hyperpose_core.released_keys import torchvision_key_by_released_key
-from hyperpose_core.released_layout import BACKBONE_PREFIXES, released_tensors
+from hyperpose_core.models.released_keys import torchvision_key_by_released_key
+from hyperpose_core.released.layout import (
+    BACKBONE_PREFIXES,
+    released_tensors,
+)
 
 _POSITIONS_PREFIX = "backbone.1."
 

@@ -7,10 +7,14 @@ from pathlib import Path
 
 import numpy as np
 
-from hyperpose_core.alignment import Alignment, align_poses, upward
 from hyperpose_core.errors import HyperPoseError
 from hyperpose_core.evaluation.tum import read_tum_file
-from hyperpose_core.geometry import Pose
+from hyperpose_core.geometry.alignment import (
+    Alignment,
+    align_poses,
+    upward,
+)
+from hyperpose_core.geometry.poses import Pose
 
 _NANOSECONDS = 1_000_000_000
 _FLAT_COSINE = 0.7  # beyond 45 degrees off the map's z axis, cameras are hardly upright

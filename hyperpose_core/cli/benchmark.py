@@ -62,8 +62,8 @@ def run_node(arguments: argparse.Namespace) -> int:
     # Read when torch is imported: its threads must not spin while other processes wait for the core.
     os.environ.setdefault("OMP_WAIT_POLICY", "passive")
     # By name, since nothing else in this package knows of ROS.
-    benchmark: Any = importlib.import_module("hyperpose_ros.node_benchmark")
-    report: Any = importlib.import_module("hyperpose_ros.node_benchmark_report")
+    benchmark: Any = importlib.import_module("hyperpose_ros.benchmark.run")
+    report: Any = importlib.import_module("hyperpose_ros.benchmark.report")
     settings = benchmark.NodeBenchmarkSettings(
         checkpoint=arguments.checkpoint,
         width=arguments.size[0],

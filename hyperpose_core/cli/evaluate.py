@@ -9,7 +9,7 @@ from pathlib import Path
 import torch
 
 from hyperpose_core import __version__
-from hyperpose_core.checkpoint import Checkpoint
+from hyperpose_core.checkpoint.file import Checkpoint
 from hyperpose_core.cli.common import (
     add_dataset_arguments,
     add_device_argument,
@@ -19,7 +19,6 @@ from hyperpose_core.cli.common import (
 from hyperpose_core.datasets.records import PosedImageSet
 from hyperpose_core.ecl.settings import describe_variants
 from hyperpose_core.errors import HyperPoseError
-from hyperpose_core.estimator import PoseEstimator
 from hyperpose_core.evaluation import (
     compare_with_published,
     print_table,
@@ -29,6 +28,7 @@ from hyperpose_core.evaluation import (
 )
 from hyperpose_core.evaluation.offline import estimate_dataset, sample_pictures
 from hyperpose_core.evaluation.published import published_scene
+from hyperpose_core.inference.estimator import PoseEstimator
 
 
 def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:

@@ -12,10 +12,13 @@ from typing import Any
 import numpy as np
 import torch
 
-from hyperpose_core.checkpoint import Checkpoint, load_checkpoint
+from hyperpose_core.checkpoint.file import (
+    Checkpoint,
+    load_checkpoint,
+)
 from hyperpose_core.compression.report import accuracy_lines, compression_table
-from hyperpose_core.engines.engine import EXPORTED_SUFFIX
 from hyperpose_core.errors import HyperPoseError
+from hyperpose_core.inference.engines.engine import EXPORTED_SUFFIX
 from hyperpose_core.models.base import PoseModel
 from hyperpose_core.models.registry import build_model, restore_model
 
@@ -84,7 +87,7 @@ def run(arguments: argparse.Namespace) -> int:
     path: Path = arguments.checkpoint
     if path.suffix.lower() == EXPORTED_SUFFIX:
         # Its reader is an optional package.
-        from hyperpose_core.engines.exported import read_exported
+        from hyperpose_core.export.onnx_engine import read_exported
 
         file = read_exported(path)
         checkpoint, content = file.checkpoint, _section("exported", _flatten(file.export))

@@ -9,8 +9,11 @@ from pathlib import Path
 
 from hyperpose_core.cli.common import add_device_argument, add_engine_arguments
 from hyperpose_core.errors import HyperPoseError
-from hyperpose_core.estimator import PoseEstimate, PoseEstimator
 from hyperpose_core.images import read_image
+from hyperpose_core.inference.estimator import (
+    PoseEstimate,
+    PoseEstimator,
+)
 
 _COLUMNS = ("image", "x", "y", "z", "qw", "qx", "qy", "qz", "scene", "scene_probability")
 

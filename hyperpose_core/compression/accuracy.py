@@ -7,11 +7,11 @@ from typing import Any
 
 import numpy as np
 
-from hyperpose_core.checkpoint import Checkpoint
+from hyperpose_core.checkpoint.file import Checkpoint
 from hyperpose_core.datasets.records import PosedImageSet
-from hyperpose_core.estimator import PoseEstimator
 from hyperpose_core.evaluation import score
 from hyperpose_core.evaluation.offline import estimate_dataset
+from hyperpose_core.inference.estimator import PoseEstimator
 
 _BATCH = 8
 

@@ -7,16 +7,19 @@ from dataclasses import replace
 
 from torch import nn
 
-from hyperpose_core.checkpoint import Checkpoint, checkpoint_size
+from hyperpose_core.checkpoint.file import (
+    Checkpoint,
+    checkpoint_size,
+)
 from hyperpose_core.compression.layers import compressed_convolution, compressed_linear
 from hyperpose_core.compression.plans import LOW_RANK, Plan
 from hyperpose_core.compression.report import LayerReport, PartReport
 from hyperpose_core.errors import HyperPoseError
+from hyperpose_core.inference.engines.build_network import build_network
 from hyperpose_core.models.base import PARTS, PoseModel
 from hyperpose_core.models.compressed import compressible_layers
 from hyperpose_core.models.compressed_linear import LowRankLinear, weight_of
 from hyperpose_core.models.hypernetwork import GeneratedLinear
-from hyperpose_core.network import build_network
 
 SMALLEST_LAYER = 4096
 """Weights; smaller layers stay as they are."""

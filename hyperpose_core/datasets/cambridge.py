@@ -21,7 +21,7 @@ from hyperpose_core.datasets.options import parse_camera, parse_names
 from hyperpose_core.datasets.records import CameraModel, PosedImage, PosedImageSet, World
 from hyperpose_core.datasets.splits import MissingSplitError
 from hyperpose_core.errors import HyperPoseError
-from hyperpose_core.geometry import Pose
+from hyperpose_core.geometry.poses import Pose
 
 ORIGINAL = "original"
 CONDITIONS = ("evening", "winter", "summer")

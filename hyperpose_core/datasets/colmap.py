@@ -15,7 +15,7 @@ from hyperpose_core.datasets.options import parse_number
 from hyperpose_core.datasets.records import PosedImage, PosedImageSet, World
 from hyperpose_core.datasets.splits import SplitPolicy
 from hyperpose_core.errors import HyperPoseError
-from hyperpose_core.geometry import Pose
+from hyperpose_core.geometry.poses import Pose
 
 _MODEL_PLACES = (".", "sparse", "sparse/*", "colmap/sparse", "colmap/sparse/*")
 _IMAGE_FOLDER = "images"

@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from hyperpose_core.datasets.records import PosedImage
 from hyperpose_core.errors import HyperPoseError
-from hyperpose_core.geometry import Pose
+from hyperpose_core.geometry.poses import Pose
 
 FARTHEST_M = 100_000.0
 """No scene is that wide: a position farther from the middle of its scene is a fault of its label."""

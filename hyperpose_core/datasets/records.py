@@ -8,7 +8,10 @@ from pathlib import Path
 
 import numpy as np
 
-from hyperpose_core.geometry import Array, Pose
+from hyperpose_core.geometry.poses import (
+    Array,
+    Pose,
+)
 from hyperpose_core.images import RgbImage, read_image
 
 ImageReader = Callable[[Path], RgbImage]

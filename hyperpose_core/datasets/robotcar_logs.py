@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from hyperpose_core.errors import HyperPoseError
-from hyperpose_core.geometry import Array
+from hyperpose_core.geometry.poses import Array
 
 Stamps = npt.NDArray[np.int64]
 

@@ -42,7 +42,7 @@ from hyperpose_core.datasets.robotcar_tracks import (
     world_of,
 )
 from hyperpose_core.errors import HyperPoseError
-from hyperpose_core.geometry import Pose
+from hyperpose_core.geometry.poses import Pose
 
 POSE_SOURCES = ("ins", "vo")
 

@@ -20,7 +20,11 @@ import numpy.typing as npt
 
 from hyperpose_core.datasets.records import CameraModel
 from hyperpose_core.errors import HyperPoseError
-from hyperpose_core.geometry import Pose, euler_to_matrix, matrix_to_quaternion
+from hyperpose_core.geometry.poses import (
+    Pose,
+    euler_to_matrix,
+    matrix_to_quaternion,
+)
 from hyperpose_core.images import RgbImage, debayer, decode_image
 
 SDK_ADDRESS = "https://github.com/ori-mrg/robotcar-dataset-sdk"

@@ -12,7 +12,7 @@ import numpy as np
 from hyperpose_core.datasets.records import World
 from hyperpose_core.datasets.robotcar_logs import InsLog, Stamps, VoLog
 from hyperpose_core.errors import HyperPoseError
-from hyperpose_core.geometry import (
+from hyperpose_core.geometry.poses import (
     Array,
     Pose,
     euler_to_matrix,

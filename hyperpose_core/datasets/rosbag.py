@@ -30,7 +30,11 @@ from hyperpose_core.datasets.rosbag_reading import (
 from hyperpose_core.datasets.rosbag_tracks import NoPoseError
 from hyperpose_core.datasets.splits import SplitPolicy
 from hyperpose_core.errors import HyperPoseError
-from hyperpose_core.geometry import Pose, euler_to_matrix, matrix_to_quaternion
+from hyperpose_core.geometry.poses import (
+    Pose,
+    euler_to_matrix,
+    matrix_to_quaternion,
+)
 
 _IMAGE_TYPES = (RAW_IMAGE, COMPRESSED_IMAGE)
 _CAMERA_INFO = "sensor_msgs/msg/CameraInfo"

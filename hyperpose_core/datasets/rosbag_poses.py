@@ -9,8 +9,8 @@ from hyperpose_core.datasets.rosbag_reading import Bag, header_of
 from hyperpose_core.datasets.rosbag_tracks import Track, build_track, message_pose
 from hyperpose_core.datasets.rosbag_transforms import TransformTree
 from hyperpose_core.errors import HyperPoseError
-from hyperpose_core.frame_chains import frame_name
-from hyperpose_core.geometry import Pose
+from hyperpose_core.geometry.frame_chains import frame_name
+from hyperpose_core.geometry.poses import Pose
 
 POSE_TYPES = (
     "geometry_msgs/msg/PoseStamped",

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hyperpose_core.errors import HyperPoseError
-from hyperpose_core.geometry import Pose
+from hyperpose_core.geometry.poses import Pose
 
 _UNIT_TOLERANCE = 1e-3
 

@@ -16,7 +16,7 @@ from hyperpose_core.evaluation.statistics import (
     compare_paired,
     confidence_interval,
 )
-from hyperpose_core.uncertainty import pose_residuals
+from hyperpose_core.uncertainty.covariance import pose_residuals
 
 PARTS = {"position": slice(0, 3), "rotation": slice(3, 6)}
 """Rows and columns of a covariance that belong to the parts of a pose."""

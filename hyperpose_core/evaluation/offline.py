@@ -12,14 +12,20 @@ from tqdm import tqdm
 
 from hyperpose_core.datasets.records import PosedImage, PosedImageSet, World
 from hyperpose_core.errors import HyperPoseError
-from hyperpose_core.estimator import PoseEstimate, PoseEstimator
 from hyperpose_core.evaluation.comparison import Comparison
 from hyperpose_core.evaluation.condition_drop import pair_frames
 from hyperpose_core.evaluation.metrics import FrameErrors, frame_errors
 from hyperpose_core.evaluation.published import published_scene
 from hyperpose_core.evaluation.report import Picture, PictureRow
-from hyperpose_core.geometry import Array, Pose
+from hyperpose_core.geometry.poses import (
+    Array,
+    Pose,
+)
 from hyperpose_core.images import RgbImage
+from hyperpose_core.inference.estimator import (
+    PoseEstimate,
+    PoseEstimator,
+)
 
 _SAMPLE_PICTURES = 4
 

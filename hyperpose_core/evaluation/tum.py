@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from hyperpose_core.errors import HyperPoseError
 from hyperpose_core.evaluation.comparison import Comparison
-from hyperpose_core.geometry import Pose
+from hyperpose_core.geometry.poses import Pose
 
 ESTIMATE_FILE = "estimate.tum"
 TRUTH_FILE = "ground_truth.tum"

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hyperpose_core.evaluation.comparison import Comparison
-from hyperpose_core.geometry import quaternion_to_matrix
+from hyperpose_core.geometry.poses import quaternion_to_matrix
 
 _SNAP_DEGREES = 35.0
 _AXIS_NAMES = ("x", "y", "z")

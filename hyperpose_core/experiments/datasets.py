@@ -12,7 +12,10 @@ from numpy.typing import NDArray
 
 from hyperpose_core.datasets.records import PosedImage, PosedImageSet, World
 from hyperpose_core.errors import HyperPoseError
-from hyperpose_core.geometry import Array, Pose
+from hyperpose_core.geometry.poses import (
+    Array,
+    Pose,
+)
 
 
 def join_datasets(parts: Sequence[PosedImageSet], name: str, by_part: bool = False) -> PosedImageSet:

@@ -11,11 +11,11 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from hyperpose_core.evaluation import tables
+from hyperpose_core.evaluation.documents import write_results
 from hyperpose_core.evaluation.plot_style import ERROR_NAMES, GROUPS, error_bars, new_figure, style_axes
 from hyperpose_core.evaluation.tables import interval_text
-from hyperpose_core.experiments.documents import write_results
+from hyperpose_core.evaluation.text_tables import markdown_table
 from hyperpose_core.experiments.reproduction import Cell, Reproduction, Skipped
-from hyperpose_core.experiments.text_tables import markdown_table
 
 
 def write_reproduction(directory: Path, reproduction: Reproduction) -> Path:

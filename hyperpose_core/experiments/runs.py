@@ -18,10 +18,10 @@ import numpy as np
 
 from hyperpose_core.datasets.records import PosedImageSet
 from hyperpose_core.errors import HyperPoseError
-from hyperpose_core.estimator import PoseEstimator
 from hyperpose_core.evaluation.metrics import FrameErrors, frame_errors
 from hyperpose_core.evaluation.offline import estimate_dataset
 from hyperpose_core.experiments.datasets import fingerprint
+from hyperpose_core.inference.estimator import PoseEstimator
 from hyperpose_core.training.recipe import Recipe, recipe_to_dict
 from hyperpose_core.training.report import write_training_report
 from hyperpose_core.training.run_folder import RunFolder

@@ -12,10 +12,12 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from hyperpose_core.checkpoint import Checkpoint, load_checkpoint
+from hyperpose_core.checkpoint.file import (
+    Checkpoint,
+    load_checkpoint,
+)
 from hyperpose_core.datasets.records import PosedImageSet
 from hyperpose_core.errors import HyperPoseError
-from hyperpose_core.estimator import PoseEstimator
 from hyperpose_core.evaluation.metrics import FrameErrors, frame_errors
 from hyperpose_core.evaluation.offline import estimate_dataset
 from hyperpose_core.evaluation.statistics import (
@@ -26,6 +28,7 @@ from hyperpose_core.evaluation.statistics import (
     confidence_interval,
 )
 from hyperpose_core.experiments.datasets import frame_groups
+from hyperpose_core.inference.estimator import PoseEstimator
 from hyperpose_core.models.registry import restore_model
 from hyperpose_core.training.recipe import Recipe, recipe_from_dict
 from hyperpose_core.training.run_folder import stage_checkpoint

@@ -16,8 +16,8 @@ from torch import Tensor, nn
 from torchvision.models.efficientnet import EfficientNet, MBConv, MBConvConfig
 
 from hyperpose_core.errors import HyperPoseError
-from hyperpose_core.released_files import read_state_dict
-from hyperpose_core.released_keys import torchvision_key_by_released_key
+from hyperpose_core.models.released_files import read_state_dict
+from hyperpose_core.models.released_keys import torchvision_key_by_released_key
 
 BACKBONE_NAMES = ("efficientnet_b0", "efficientnet_lite0", "resnet34")
 

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
+from hyperpose_core.checkpoint.tensor_file import ALIGNMENT
 from hyperpose_core.errors import HyperPoseError
 from hyperpose_core.models.atloc import AtLoc, HyperAtLoc
 from hyperpose_core.models.backbones import normalisation_of
@@ -15,7 +16,6 @@ from hyperpose_core.models.mshyperpose import MSHyperPose
 from hyperpose_core.models.mstransformer import MSTransformer
 from hyperpose_core.models.options import options_as_data, parse_options
 from hyperpose_core.models.posenet import PoseNet
-from hyperpose_core.tensor_file import ALIGNMENT
 
 _MODELS: dict[str, type[PoseModel]] = {
     model.architecture: model for model in (PoseNet, HyperPose, AtLoc, HyperAtLoc, MSTransformer, MSHyperPose)

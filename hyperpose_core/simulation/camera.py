@@ -7,7 +7,10 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from hyperpose_core.geometry import Pose, euler_to_matrix
+from hyperpose_core.geometry.poses import (
+    Pose,
+    euler_to_matrix,
+)
 from hyperpose_core.simulation.conditions import Condition
 
 # x, y, z in metres, roll, pitch, yaw in radians, as in the RobotCar SDK's extrinsics files: the first

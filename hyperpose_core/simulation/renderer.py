@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from hyperpose_core.errors import HyperPoseError
-from hyperpose_core.geometry import Pose
+from hyperpose_core.geometry.poses import Pose
 from hyperpose_core.simulation.camera import Intrinsics
 from hyperpose_core.simulation.scenery import Scenery
 from hyperpose_core.simulation.sky import HIGHEST_DEG, LOWEST_DEG

@@ -14,8 +14,16 @@ import torch
 from torch import Tensor
 
 from hyperpose_core.training.recipe import Augmentation
-from hyperpose_core.virtual_moves import Moves, move_images
-from hyperpose_core.virtual_turns import Intrinsics, multiply_quaternions, turn_images, turn_quaternions
+from hyperpose_core.view_synthesis.rotation import (
+    Intrinsics,
+    multiply_quaternions,
+    turn_images,
+    turn_quaternions,
+)
+from hyperpose_core.view_synthesis.translation import (
+    Moves,
+    move_images,
+)
 
 _LUMINANCE = (0.299, 0.587, 0.114)
 # Luminance and two chrominance axes (NTSC's YIQ), in which a turn of hue is a plane rotation.

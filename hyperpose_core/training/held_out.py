@@ -9,12 +9,21 @@ import numpy as np
 import numpy.typing as npt
 from torch import Tensor
 
-from hyperpose_core.calibration import HeldOut, calibrate
-from hyperpose_core.checkpoint import Checkpoint
-from hyperpose_core.estimator import PoseEstimator
-from hyperpose_core.familiarity import Answers, TrainingMemory
+from hyperpose_core.checkpoint.file import Checkpoint
+from hyperpose_core.inference.estimator import PoseEstimator
 from hyperpose_core.training.samples import Samples
-from hyperpose_core.uncertainty import Uncertainty, pose_residuals
+from hyperpose_core.uncertainty.covariance import (
+    Uncertainty,
+    pose_residuals,
+)
+from hyperpose_core.uncertainty.feature_distance import (
+    Answers,
+    TrainingMemory,
+)
+from hyperpose_core.uncertainty.fit import (
+    HeldOut,
+    calibrate,
+)
 
 _BATCH = 32
 

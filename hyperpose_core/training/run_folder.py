@@ -14,7 +14,10 @@ import torch
 import yaml
 from torch.utils.tensorboard import SummaryWriter
 
-from hyperpose_core.checkpoint import Checkpoint, save_checkpoint
+from hyperpose_core.checkpoint.file import (
+    Checkpoint,
+    save_checkpoint,
+)
 from hyperpose_core.errors import HyperPoseError
 
 BEST_CHECKPOINT = "best.safetensors"

@@ -12,18 +12,18 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from hyperpose_core.checkpoint import PositionNormalisation
+from hyperpose_core.checkpoint.file import PositionNormalisation
+from hyperpose_core.datasets.image_cache import ImageCache
 from hyperpose_core.datasets.records import PosedImageSet
 from hyperpose_core.errors import HyperPoseError
 from hyperpose_core.images import Preprocessing
 from hyperpose_core.models.registry import default_options
-from hyperpose_core.region import TrainedRegion
 from hyperpose_core.training.augmentation import Augmenter, random_numbers, recoloured_images
-from hyperpose_core.training.image_cache import ImageCache
 from hyperpose_core.training.recipe import Recipe
 from hyperpose_core.training.split import split_blocks
 from hyperpose_core.training.virtual_views import VirtualViews
-from hyperpose_core.virtual_turns import Intrinsics
+from hyperpose_core.uncertainty.region import TrainedRegion
+from hyperpose_core.view_synthesis.rotation import Intrinsics
 
 
 class Batch(NamedTuple):

@@ -13,10 +13,14 @@ from torch import nn
 from tqdm import tqdm
 
 from hyperpose_core import __version__
-from hyperpose_core.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
+from hyperpose_core.checkpoint.file import (
+    Checkpoint,
+    load_checkpoint,
+    save_checkpoint,
+)
 from hyperpose_core.datasets.records import PosedImageSet
 from hyperpose_core.errors import HyperPoseError
-from hyperpose_core.estimator import select_device
+from hyperpose_core.inference.estimator import select_device
 from hyperpose_core.losses import PoseLoss
 from hyperpose_core.training.building import network_of, preprocessing_of
 from hyperpose_core.training.cuts import AtImages, Cut, cut_of
@@ -43,7 +47,7 @@ from hyperpose_core.training.schedule import learning_rate_factor
 from hyperpose_core.training.stages import enter_stage, set_training_mode
 from hyperpose_core.training.step import Step, StepInputs, autocast_of
 from hyperpose_core.training.validation import validate
-from hyperpose_core.uncertainty import Uncertainty
+from hyperpose_core.uncertainty.covariance import Uncertainty
 
 _Load = Callable[[Sequence[int], int], StepInputs]
 

@@ -9,15 +9,22 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from hyperpose_core.datasets.image_cache import ImageCache
 from hyperpose_core.datasets.records import PosedImageSet
 from hyperpose_core.errors import HyperPoseError
-from hyperpose_core.geometry import Array, matrix_to_quaternion, quaternion_to_rotation_vector
+from hyperpose_core.geometry.poses import (
+    Array,
+    matrix_to_quaternion,
+    quaternion_to_rotation_vector,
+)
 from hyperpose_core.training.augmentation import INTERPOLATION, TRANSLATION
-from hyperpose_core.training.depth_maps import DepthMaps
-from hyperpose_core.training.image_cache import ImageCache
 from hyperpose_core.training.recipe import Augmentation
-from hyperpose_core.virtual_moves import Moves
-from hyperpose_core.virtual_turns import Intrinsics, turn_quaternions
+from hyperpose_core.view_synthesis.depth_maps import DepthMaps
+from hyperpose_core.view_synthesis.rotation import (
+    Intrinsics,
+    turn_quaternions,
+)
+from hyperpose_core.view_synthesis.translation import Moves
 
 _LARGEST_ANGLE_DEG = 40.0  # between two cameras, one of which is moved towards the other
 _FARTHEST = 0.5  # of the way: the other half is nearer to the other camera

@@ -8,11 +8,14 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from hyperpose_core.errors import HyperPoseError
-from hyperpose_core.frame_chains import frame_name, pose_in
-from hyperpose_core.geometry import Pose
+from hyperpose_core.geometry.frame_chains import (
+    frame_name,
+    pose_in,
+)
+from hyperpose_core.geometry.poses import Pose
 from hyperpose_ros.bags.reader import IMAGE_TYPES, BagReader
 from hyperpose_ros.bags.tool import run_tool
-from hyperpose_ros.conversions import transform_from_message
+from hyperpose_ros.common.conversions import transform_from_message
 
 _NAME = "camera_extrinsics"
 _TF_STATIC = "/tf_static"

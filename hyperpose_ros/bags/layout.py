@@ -16,7 +16,7 @@ from hyperpose_ros.bags.messages import (
     pose_message,
 )
 from hyperpose_ros.bags.writer import STORAGES
-from hyperpose_ros.conversions import rgb_to_image
+from hyperpose_ros.common.conversions import rgb_to_image
 
 
 @dataclass(frozen=True)

@@ -11,9 +11,12 @@ from std_msgs.msg import Header
 
 from hyperpose_core.datasets.records import CameraModel, PosedImage
 from hyperpose_core.errors import HyperPoseError
-from hyperpose_core.geometry import Pose
+from hyperpose_core.geometry.poses import Pose
 from hyperpose_core.images import RgbImage, read_image
-from hyperpose_ros.conversions import pose_to_message, stamp_from_nanoseconds
+from hyperpose_ros.common.conversions import (
+    pose_to_message,
+    stamp_from_nanoseconds,
+)
 
 COMPRESSIONS = ("none", "jpeg", "png")
 

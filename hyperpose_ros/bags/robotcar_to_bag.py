@@ -10,7 +10,7 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from hyperpose_core.checkpoint import load_checkpoint
+from hyperpose_core.checkpoint.file import load_checkpoint
 from hyperpose_core.datasets.records import PosedImage
 from hyperpose_core.datasets.robotcar_runs import POSE_SOURCES, RobotCarRun, load_run, run_names
 from hyperpose_core.datasets.robotcar_sdk import CAMERAS

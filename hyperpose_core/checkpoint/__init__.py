@@ -1,0 +1,1 @@
+"""The self-describing file that holds a trained network."""

@@ -1,0 +1,261 @@
+"""One self-describing file: a network's tensors and everything needed to use them.
+
+A `.safetensors` file whose metadata holds the format version and one JSON document. Nothing is unpickled.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from safetensors import SafetensorError, safe_open
+from torch import Tensor
+
+from hyperpose_core.checkpoint.tensor_file import (
+    tensor_file_size,
+    write_tensor_file,
+)
+from hyperpose_core.datasets.records import CameraModel, World
+from hyperpose_core.errors import HyperPoseError
+from hyperpose_core.geometry.poses import Array
+from hyperpose_core.images import Preprocessing
+from hyperpose_core.uncertainty.covariance import Uncertainty
+from hyperpose_core.uncertainty.region import TrainedRegion
+
+FORMAT_VERSION = 1
+ORIENTATION_CONVENTIONS = ("camera_to_world", "world_to_camera")
+
+_VERSION_KEY = "hyperpose_format_version"
+_DOCUMENT_KEY = "hyperpose"
+# Tensors that are not the network's. No module can have a name with a slash.
+_UNCERTAINTY_PREFIX = "uncertainty/"
+
+
+@dataclass(frozen=True, eq=False)
+class PositionNormalisation:
+    """The statistics taken out of the training positions: network output = (position - mean) / scale.
+
+    Attributes:
+        mean: float64 [S, 3], metres, a row a scene for multi-scene networks, whose scenes may lie far apart;
+            else one row.
+        scale: metres; one number, so that errors weigh the same along every axis and in every scene.
+    """
+
+    mean: Array = field(default_factory=lambda: np.zeros((1, 3)))
+    scale: float = 1.0
+
+    @classmethod
+    def from_positions(cls, positions: Array, scenes: npt.NDArray[np.int64]) -> PositionNormalisation:
+        """Take each scene's mean and the root-mean-square deviation an axis.
+
+        Args:
+            positions: camera centres [N, 3], metres.
+            scenes: scene ids [N] from 0 up; all zeros for a single-scene network.
+        """
+        mean = np.array([positions[scenes == scene].mean(axis=0) for scene in range(int(scenes.max()) + 1)])
+        scale = float(np.sqrt(np.mean(np.square(positions - mean[scenes]))))
+        return cls(mean, max(scale, 1e-3))
+
+    def normalize(self, positions: Array, scenes: npt.NDArray[np.int64]) -> Array:
+        """Take positions [N, 3] in metres, of scenes [N], to the network's units."""
+        return (positions - self._means(scenes)) / self.scale
+
+    def denormalize(self, outputs: Array, scenes: npt.NDArray[np.int64]) -> Array:
+        """Take network outputs [N, 3] for scenes [N] to metres."""
+        return outputs * self.scale + self._means(scenes)
+
+    def _means(self, scenes: npt.NDArray[np.int64]) -> Array:
+        return self.mean[scenes] if len(self.mean) > 1 else self.mean
+
+
+@dataclass(frozen=True, eq=False)
+class Checkpoint:
+    """What the file holds.
+
+    Attributes:
+        architecture: the model's name in the registry.
+        options: the model's options, as the registry takes them.
+        state: the network's tensors by name.
+        preprocessing: how images become input.
+        scenes: scene names; a multi-scene network's scene ids are places in this tuple.
+        world: the frame of the poses.
+        normalisation: statistics taken out of the positions.
+        orientation_convention: what the network's quaternion rotates; the estimator always gives
+            camera-to-world.
+        uncertainty: covariances from held-out residuals.
+        camera: the training images' camera where it is known.
+        region: where the training images were taken; None where that is not known.
+        training: how it was trained (recipe, data, epochs, seed, version), for people.
+        validation: what it scored on held-out blocks, for people.
+        compression: how the tensors were made smaller and what that changed, for people; None where they are
+            the trained ones.
+    """
+
+    architecture: str
+    options: Mapping[str, object]
+    state: Mapping[str, Tensor]
+    preprocessing: Preprocessing
+    scenes: tuple[str, ...] = ()
+    world: World = field(default_factory=World)
+    normalisation: PositionNormalisation = field(default_factory=PositionNormalisation)
+    orientation_convention: str = "camera_to_world"
+    uncertainty: Uncertainty = field(default_factory=Uncertainty.unknown)
+    camera: CameraModel | None = None
+    region: TrainedRegion | None = None
+    training: Mapping[str, object] = field(default_factory=dict)
+    validation: Mapping[str, object] = field(default_factory=dict)
+    compression: Mapping[str, object] | None = None
+
+
+def save_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
+    """Write a checkpoint; an existing file is replaced only once the new one is whole.
+
+    Raises:
+        HyperPoseError: the file cannot be written.
+    """
+    path = Path(path)
+    partial = path.with_name(path.name + ".partial")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_tensor_file(partial, *checkpoint_content(checkpoint))
+        partial.replace(path)
+    except OSError as error:
+        partial.unlink(missing_ok=True)
+        raise HyperPoseError(f"{path}: cannot write the checkpoint: {error}") from error
+
+
+def checkpoint_size(checkpoint: Checkpoint) -> int:
+    """Give the size in bytes of the file that `save_checkpoint` writes."""
+    return tensor_file_size(*checkpoint_content(checkpoint))
+
+
+def load_checkpoint(path: Path) -> Checkpoint:
+    """Read a checkpoint, its tensors on the CPU.
+
+    The tensors are mapped from the file: they are read when they are used, and processes share them. A file
+    that another one replaces, as `save_checkpoint` does, stays as it was for who has mapped it; one that is
+    written into in place does not, so never do that to a checkpoint in use.
+
+    Raises:
+        HyperPoseError: the file is missing, truncated, no checkpoint, of another format version, or its
+            description is not what this version writes. The message names the file and the culprit.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise HyperPoseError(f"{path}: no such checkpoint file")
+    try:
+        with safe_open(path, framework="pt", device="cpu") as file:
+            metadata = file.metadata() or {}
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a dict)
+    except (SafetensorError, OSError) as error:
+        raise HyperPoseError(f"{path}: truncated, or not a .safetensors checkpoint ({error})") from error
+    return checkpoint_from_content(path, tensors, metadata)
+
+
+def checkpoint_from_content(
+    path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, str]
+) -> Checkpoint:
+    """Build a checkpoint from what `checkpoint_content` gave.
+
+    Args:
+        path: the file they come from, for the errors.
+        tensors: by name.
+        metadata: text by name.
+
+    Raises:
+        HyperPoseError: the description is missing, of another format version or damaged.
+    """
+    document = _read_document(path, metadata)
+    try:
+        return _from_document(document, tensors)
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        reason = f"{error.args[0]!r} is missing" if isinstance(error, KeyError) else str(error)
+        raise HyperPoseError(f"{path}: the checkpoint's description is damaged: {reason}") from error
+
+
+def checkpoint_content(checkpoint: Checkpoint) -> tuple[dict[str, Tensor], dict[str, str]]:
+    """Return the tensors and the metadata that a file of a checkpoint holds."""
+    document = {
+        "architecture": checkpoint.architecture,
+        "options": dict(checkpoint.options),
+        "preprocessing": checkpoint.preprocessing.to_dict(),
+        "scenes": list(checkpoint.scenes),
+        "world": checkpoint.world.to_dict(),
+        "normalisation": {
+            "mean": checkpoint.normalisation.mean.tolist(),
+            "scale": checkpoint.normalisation.scale,
+        },
+        "orientation_convention": checkpoint.orientation_convention,
+        "uncertainty": checkpoint.uncertainty.to_dict(),
+        "camera": None if checkpoint.camera is None else vars(checkpoint.camera),
+        "region": None if checkpoint.region is None else checkpoint.region.to_dict(),
+        "training": dict(checkpoint.training),
+        "validation": dict(checkpoint.validation),
+    }
+    if checkpoint.compression is not None:
+        document["compression"] = dict(checkpoint.compression)
+    tensors = dict(checkpoint.state)
+    for name, values in checkpoint.uncertainty.arrays().items():
+        tensors[_UNCERTAINTY_PREFIX + name] = torch.from_numpy(np.ascontiguousarray(values))
+    return tensors, {_VERSION_KEY: str(FORMAT_VERSION), _DOCUMENT_KEY: json.dumps(document)}
+
+
+def _read_document(path: Path, metadata: Mapping[str, str]) -> Mapping[str, object]:
+    version = metadata.get(_VERSION_KEY)
+    if version is None:
+        raise HyperPoseError(
+            f"{path}: tensors without a HyperPose description; weights released with the paper go through "
+            "`hyperpose import`"
+        )
+    if version != str(FORMAT_VERSION):
+        raise HyperPoseError(
+            f"{path}: checkpoint format version {version}; this program reads {FORMAT_VERSION}"
+        )
+    try:
+        document = json.loads(metadata[_DOCUMENT_KEY])
+    except (KeyError, json.JSONDecodeError) as error:
+        raise HyperPoseError(f"{path}: the checkpoint's description is not JSON: {error}") from error
+    if not isinstance(document, dict):
+        raise HyperPoseError(f"{path}: the checkpoint's description is not a JSON object")
+    return document
+
+
+def _from_document(document: Mapping[str, object], tensors: Mapping[str, Tensor]) -> Checkpoint:
+    data: dict = dict(document)
+    arrays = {
+        name.removeprefix(_UNCERTAINTY_PREFIX): tensor.numpy()
+        for name, tensor in tensors.items()
+        if name.startswith(_UNCERTAINTY_PREFIX)
+    }
+    convention = data["orientation_convention"]
+    if convention not in ORIENTATION_CONVENTIONS:
+        raise ValueError(f"orientation_convention is {convention!r}, not one of {ORIENTATION_CONVENTIONS}")
+    normalisation = PositionNormalisation(
+        np.asarray(data["normalisation"]["mean"], dtype=np.float64).reshape(-1, 3),
+        float(data["normalisation"]["scale"]),
+    )
+    camera = data["camera"]
+    if camera is not None:
+        camera = CameraModel(**{**camera, "distortion": tuple(camera["distortion"])})
+    region, compression = data.get("region"), data.get("compression")  # older files lack them
+    return Checkpoint(
+        architecture=str(data["architecture"]),
+        options=dict(data["options"]),
+        state={name: tensor for name, tensor in tensors.items() if not name.startswith(_UNCERTAINTY_PREFIX)},
+        preprocessing=Preprocessing.from_dict(data["preprocessing"]),
+        scenes=tuple(str(scene) for scene in data["scenes"]),
+        world=World.from_dict(data["world"]),
+        normalisation=normalisation,
+        orientation_convention=convention,
+        uncertainty=Uncertainty.from_dict(data["uncertainty"], arrays),
+        camera=camera,
+        region=None if region is None else TrainedRegion.from_dict(region),
+        training=dict(data["training"]),
+        validation=dict(data["validation"]),
+        compression=None if compression is None else dict(compression),
+    )

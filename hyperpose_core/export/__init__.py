@@ -1,0 +1,1 @@
+"""Networks as ONNX files, and the engine that runs them."""

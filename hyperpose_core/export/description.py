@@ -1,0 +1,82 @@
+"""What an exported file says of itself: all of a checkpoint but its tensors, as text in the ONNX metadata.
+
+Everything is JSON; arrays are base64 in it. Nothing is unpickled.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import json
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from hyperpose_core.checkpoint.file import (
+    Checkpoint,
+    checkpoint_content,
+    checkpoint_from_content,
+)
+from hyperpose_core.errors import HyperPoseError
+
+_ARRAYS_KEY = "hyperpose_arrays"
+_EXPORT_KEY = "hyperpose_export"
+_ARRAY_TYPES = ("float16", "float32", "float64", "int32", "int64")
+
+
+def metadata_of(checkpoint: Checkpoint, export: Mapping[str, object]) -> dict[str, str]:
+    """Return the metadata of an exported file, text by name.
+
+    Args:
+        checkpoint: what was exported; its network's tensors are left out.
+        export: how it was exported and what the check found, as JSON data, for people.
+    """
+    arrays, metadata = checkpoint_content(replace(checkpoint, state={}))
+    metadata[_ARRAYS_KEY] = json.dumps({name: _as_text(array) for name, array in arrays.items()})
+    metadata[_EXPORT_KEY] = json.dumps(dict(export))
+    return metadata
+
+
+def checkpoint_from_metadata(path: Path, metadata: Mapping[str, str]) -> Checkpoint:
+    """Build the checkpoint, without its network's tensors, from what `metadata_of` gave.
+
+    Raises:
+        HyperPoseError: the file was not made by `hyperpose export`, or the description is damaged.
+    """
+    if _ARRAYS_KEY not in metadata:
+        raise HyperPoseError(f"{path}: not a file that `hyperpose export` wrote: it does not describe itself")
+    try:
+        described = json.loads(metadata[_ARRAYS_KEY])
+        arrays = {str(name): _from_text(**fields) for name, fields in described.items()}
+    except (TypeError, ValueError, AttributeError, binascii.Error) as error:
+        raise HyperPoseError(f"{path}: the file's description is damaged: {error}") from error
+    return checkpoint_from_content(path, arrays, metadata)
+
+
+def export_from_metadata(metadata: Mapping[str, str]) -> dict[str, object]:
+    """Return how a file was exported; nothing where that is not told."""
+    try:
+        export = json.loads(metadata.get(_EXPORT_KEY, "{}"))
+    except json.JSONDecodeError:
+        return {}
+    return export if isinstance(export, dict) else {}
+
+
+def _as_text(tensor: Tensor) -> dict[str, object]:
+    array = np.ascontiguousarray(tensor.numpy())
+    return {
+        "type": array.dtype.name,
+        "shape": list(array.shape),
+        "data": base64.b64encode(array.tobytes()).decode("ascii"),
+    }
+
+
+def _from_text(type: str, shape: list[int], data: str) -> Tensor:
+    if type not in _ARRAY_TYPES:
+        raise ValueError(f"an array of type {type!r}")
+    values = np.frombuffer(base64.b64decode(data, validate=True), dtype=type)
+    return torch.from_numpy(values.reshape(shape).copy())

@@ -1,0 +1,1 @@
+"""Poses, cameras and worlds: the only place where conventions live."""

@@ -1,0 +1,61 @@
+"""Chains of frames, each of which says which frame is its parent: the shape of TF."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+from hyperpose_core.geometry.poses import Pose
+
+
+def frame_name(name: str) -> str:
+    """Return a frame's name as TF2 has it, without a slash in front."""
+    return name.lstrip("/")
+
+
+def connects(parents: Mapping[str, str], first: str, second: str) -> bool:
+    """Tell whether two frames belong to one tree; `parents` maps each frame but the roots to its parent."""
+    return bool(set(_upwards(parents, first)) & set(_upwards(parents, second)))
+
+
+def is_above(parents: Mapping[str, str], upper: str, lower: str) -> bool:
+    """Tell whether the way up from one frame leads to another; `parents` as in `connects`."""
+    return upper in _upwards(parents, lower)
+
+
+def pose_in(
+    parents: Mapping[str, str], parent: str, child: str, placement: Callable[[str], Pose]
+) -> Pose | None:
+    """Return the pose of one frame in another, up from both to the frame that they have in common.
+
+    Args:
+        parents: each frame but the roots -> its parent.
+        parent: the frame to express the pose in.
+        child: the frame whose pose it is.
+        placement: gives a frame's pose in its own parent; asked for the frames on the way only.
+
+    Returns:
+        the pose, or None where the frames do not belong to one tree.
+    """
+    to_parent, to_child = _upwards(parents, parent), _upwards(parents, child)
+    common = next((frame for frame in to_child if frame in to_parent), None)
+    if common is None:
+        return None
+    below_child = _chain(to_child[: to_child.index(common)], placement)
+    below_parent = _chain(to_parent[: to_parent.index(common)], placement)
+    return below_parent.inverse() @ below_child
+
+
+def _upwards(parents: Mapping[str, str], frame: str) -> list[str]:
+    chain = [frame]
+    # A frame that comes again closes a circle, which damaged data may hold.
+    while (parent := parents.get(chain[-1])) is not None and parent not in chain:
+        chain.append(parent)
+    return chain
+
+
+def _chain(frames: list[str], placement: Callable[[str], Pose]) -> Pose:
+    """Return the pose of the first frame in the parent of the last."""
+    pose = Pose.identity()
+    for frame in frames:
+        pose = placement(frame) @ pose
+    return pose

@@ -1,0 +1,235 @@
+"""Images in, poses out: the one way that every program runs a trained network."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from hyperpose_core.checkpoint.file import (
+    Checkpoint,
+    load_checkpoint,
+)
+from hyperpose_core.errors import HyperPoseError
+from hyperpose_core.geometry.poses import (
+    Array,
+    Pose,
+)
+from hyperpose_core.images import RgbImage
+from hyperpose_core.inference.build_engine import build_engine
+from hyperpose_core.inference.engines.engine import (
+    EXPORTED_SUFFIX,
+    PRECISIONS,
+    Engine,
+    check_choice,
+)
+from hyperpose_core.uncertainty.feature_distance import Answers
+from hyperpose_core.view_synthesis.rotation import TurnedViews
+
+
+@dataclass(frozen=True, eq=False)
+class PoseEstimate:
+    """What the network says of one image.
+
+    Attributes:
+        pose: the camera's optical frame in the local world frame, or None where the output is not finite.
+        covariance: float64 [6, 6], order x, y, z, rot x, rot y, rot z, metres and radians, world frame.
+        scene: the scene that the network chose; None for a single-scene network.
+        scene_probability: the probability it gave that scene.
+        scene_index: the chosen scene's place in the checkpoint's list; 0 for a single-scene network.
+    """
+
+    pose: Pose | None
+    covariance: Array
+    scene: str | None = None
+    scene_probability: float | None = None
+    scene_index: int = 0
+
+
+def select_device(name: str) -> torch.device:
+    """Turn "auto", "cpu", "cuda" or "cuda:1" into a device that this machine has.
+
+    Raises:
+        HyperPoseError: the name is unknown or the device isn't there.
+    """
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        device = torch.device(name)
+    except RuntimeError as error:
+        raise HyperPoseError(f"device {name!r} is unknown; use auto, cpu or cuda") from error
+    if device.type not in ("cpu", "cuda"):
+        raise HyperPoseError(f"device {name!r} is not supported; use auto, cpu or cuda")
+    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
+        raise HyperPoseError(
+            f"device {name!r} is not on this machine; use cpu, or auto to take what there is"
+        )
+    return device
+
+
+class PoseEstimator:
+    """A trained network ready to be asked, safe to share between threads.
+
+    Attributes:
+        checkpoint: what the network was built from, without its tensors.
+        engine: what runs the network.
+        device: where it runs.
+    """
+
+    def __init__(
+        self,
+        checkpoint: Checkpoint,
+        device: str = "auto",
+        turn_deg: float = 0.0,
+        engine: str | Engine = "auto",
+        precision: str = "auto",
+    ) -> None:
+        """Build the network of a checkpoint on a device.
+
+        Args:
+            checkpoint: what to build.
+            device: "auto", "cpu", "cuda" or "cuda:N".
+            turn_deg: average the answers to seven virtually turned views of each image, turned by so many
+                degrees, which takes seven times as long; 0 asks about the image alone.
+            engine: how to run the network, one of `engines.ENGINE_NAMES`; or one that does already, whose
+                device and precision then hold.
+            precision: of its arithmetic, one of `engines.PRECISIONS`; "auto" is float32.
+
+        Raises:
+            HyperPoseError: the device, the engine or the precision is unknown or not to be had here, the
+                tensors don't fit the architecture, or the turn is impossible.
+        """
+        if isinstance(engine, str):
+            engine = build_engine(
+                engine, checkpoint, select_device(device), precision, known_input_size(checkpoint)
+            )
+        # The engine has them in its own order, which may be 570 MB.
+        self.checkpoint = replace(checkpoint, state={})
+        self.engine = engine
+        self.device = engine.device
+        self._views = TurnedViews(turn_deg, checkpoint.camera, checkpoint.preprocessing) if turn_deg else None
+
+    @classmethod
+    def load(
+        cls,
+        path: Path | str,
+        device: str = "auto",
+        turn_deg: float = 0.0,
+        engine: str = "auto",
+        precision: str = "auto",
+    ) -> PoseEstimator:
+        """Build from a checkpoint file, or from one that `hyperpose export` made of it (.onnx).
+
+        The other arguments are the constructor's. An exported file has its engine in it, and no other can be
+        asked for.
+
+        Raises:
+            HyperPoseError: the file or another argument is wrong; the message names it.
+        """
+        try:
+            if Path(path).suffix.lower() == EXPORTED_SUFFIX:
+                return cls._load_exported(Path(path), device, turn_deg, engine, precision)
+            return cls(load_checkpoint(Path(path)), device, turn_deg, engine, precision)
+        except HyperPoseError as error:
+            message = str(error)
+            raise HyperPoseError(message if str(path) in message else f"{path}: {message}") from error
+
+    @classmethod
+    def _load_exported(
+        cls, path: Path, device: str, turn_deg: float, engine: str, precision: str
+    ) -> PoseEstimator:
+        # Its runtime is an optional package.
+        from hyperpose_core.export.onnx_engine import load_exported
+
+        check_choice("engine of an exported file", engine, ("auto", "exported"))
+        check_choice("precision", precision, PRECISIONS)
+        checkpoint, exported = load_exported(path, device, precision)
+        return cls(checkpoint, turn_deg=turn_deg, engine=exported)
+
+    def estimate(self, images: Sequence[RgbImage]) -> list[PoseEstimate]:
+        """Estimate the poses of RGB uint8 images [H, W, 3], which must share one input size."""
+        return self.infer(torch.stack([self.preprocess(image) for image in images])) if images else []
+
+    def preprocess(self, image: RgbImage) -> Tensor:
+        """Turn one RGB uint8 image [H, W, 3] into the network's input [3, h, w], on the CPU.
+
+        That is float32; uint8, a quarter to copy, where the engine normalises it on its device.
+        """
+        preprocessing = self.checkpoint.preprocessing
+        if self.engine.takes_bytes and self._views is None:
+            return preprocessing.cropped(preprocessing.resized(image))
+        return preprocessing(image)
+
+    def infer(self, inputs: Tensor) -> list[PoseEstimate]:
+        """Run the network on preprocessed inputs [N, 3, h, w] and read its outputs as poses."""
+        answers, probabilities = self.ask(inputs)
+        covariances = self.checkpoint.uncertainty.covariances(answers)
+        return [
+            self._estimate(
+                answers.positions[index],
+                answers.orientations[index],
+                covariances[index],
+                None if probabilities is None else probabilities[index],
+            )
+            for index in range(len(covariances))
+        ]
+
+    def ask(self, inputs: Tensor) -> tuple[Answers, Array | None]:
+        """Run the network on preprocessed inputs [N, 3, h, w].
+
+        Returns:
+            its answers, in which values that are not finite are possible, and the probabilities of the scenes
+            [N, S]; None for a single-scene network.
+        """
+        if self._views is not None:
+            inputs = self._views.views(inputs)
+        with torch.inference_mode():
+            output = self.engine(inputs)
+            positions = output.position.double().cpu().numpy()
+            orientations = output.orientation.double().cpu().numpy()
+            log_probabilities = output.scene_log_probabilities
+            scenes = None if log_probabilities is None else log_probabilities.double().exp().cpu().numpy()
+            features = (inputs[:, :0, 0, 0] if output.features is None else output.features).cpu().numpy()
+        chosen = np.zeros(len(positions), dtype=np.int64) if scenes is None else scenes.argmax(axis=1)
+        positions = self.checkpoint.normalisation.denormalize(positions, chosen)
+        if self.checkpoint.orientation_convention == "world_to_camera":
+            orientations = orientations * np.array([1.0, -1.0, -1.0, -1.0])
+        if self._views is not None:
+            positions, orientations = self._views.average(positions, orientations)
+            scenes = None if scenes is None else self._views.of_images(scenes)
+            chosen, features = self._views.of_images(chosen), self._views.of_images(features)
+        with np.errstate(invalid="ignore", divide="ignore"):
+            orientations = orientations / np.linalg.norm(orientations, axis=1, keepdims=True)
+        return Answers(features, positions, orientations, chosen), scenes
+
+    def warm_up(self, height: int, width: int) -> None:
+        """Run once on a black image of the given size, so that the first real one is not slower."""
+        self.estimate([np.zeros((height, width, 3), dtype=np.uint8)])
+
+    def _estimate(
+        self, position: Array, orientation: Array, covariance: Array, probabilities: Array | None
+    ) -> PoseEstimate:
+        try:
+            pose = Pose(position, orientation)
+        except ValueError:
+            pose = None
+        if probabilities is None:
+            return PoseEstimate(pose, covariance)
+        chosen = int(np.argmax(probabilities))
+        return PoseEstimate(
+            pose, covariance, self.checkpoint.scenes[chosen], float(probabilities[chosen]), chosen
+        )
+
+
+def known_input_size(checkpoint: Checkpoint) -> tuple[int, int] | None:
+    """Give (height, width) of the network's input where the checkpoint tells it."""
+    preprocessing, camera = checkpoint.preprocessing, checkpoint.camera
+    if camera is not None:
+        return preprocessing.input_size(camera.height, camera.width)
+    if preprocessing.crop is not None:
+        return preprocessing.crop, preprocessing.crop
+    return None if isinstance(preprocessing.resize, int) else preprocessing.resize

@@ -1,0 +1,1 @@
+"""Weights released with the paper, turned into checkpoints."""

@@ -1,0 +1,1 @@
+"""How long an image takes on its way through the localizer."""

@@ -1,0 +1,1 @@
+"""The demonstration: simulate, train, replay, score."""

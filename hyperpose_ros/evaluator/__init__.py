@@ -1,0 +1,1 @@
+"""The evaluator: scores a live or replayed run against ground truth."""

@@ -1,0 +1,171 @@
+"""Holds each fix against what odometry says has been driven since the last trusted one.
+
+The innovation is the difference, in the map's axes, of a fix and the last trusted fix carried on by odometry.
+It is too large where its squared Mahalanobis distance lies beyond a quantile of the chi-squared distribution
+of six degrees of freedom (Bar-Shalom et al., Estimation with Applications to Tracking and Navigation, 2001,
+section 5.4).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from math import exp
+
+import numpy as np
+
+from hyperpose_core.geometry.poses import (
+    Array,
+    Pose,
+    move_covariance,
+    quaternion_to_rotation_vector,
+    relative_quaternion,
+)
+from hyperpose_ros.common.fix import PoseWithCovariance
+
+TURN_PER_METRE_RAD = 0.1
+"""A metre travelled counts as this much turning: wheels that only roll straight on lose the heading too."""
+
+
+@dataclass(frozen=True)
+class GateSettings:
+    """What the gate asks for.
+
+    Attributes:
+        probability: of the chi-squared gate: the share of true motions that pass where the covariances are
+            right.
+        odometry_noise: one standard deviation of odometry's error as a share of the way: metres a metre
+            travelled, radians a radian turned, both added up along the way.
+        recovery: this many refused fixes in a row that agree with one another are a new track.
+    """
+
+    probability: float
+    odometry_noise: float
+    recovery: int
+
+
+@dataclass(frozen=True)
+class GateAnswer:
+    """What the gate says of a fix.
+
+    Attributes:
+        passes: whether it may be trusted as far as motion goes.
+        mahalanobis: distance from what odometry foretold; None where there was no trusted fix to start from.
+        innovation_m: that distance in metres; None likewise.
+        recovered: whether it passes because it ends a row of refused fixes that agree with one another.
+    """
+
+    passes: bool
+    mahalanobis: float | None = None
+    innovation_m: float | None = None
+    recovered: bool = False
+
+
+@dataclass(frozen=True, eq=False)
+class _Anchor:
+    """A fix to go on from: where it was, where odometry was, and the way that odometry had come by then."""
+
+    fix: PoseWithCovariance
+    odometry: Pose
+    travelled_m: float
+    turned_rad: float
+
+
+class MotionGate:
+    """Remembers the last trusted fix and a row of refused ones that agree.
+
+    A robot that was carried elsewhere, or whose first fix was wrong, is not locked out: each refused fix is
+    held against the refused one before it, and once `recovery` of them in a row agree, they are believed.
+    """
+
+    def __init__(self) -> None:
+        """Start without a trusted fix: the next one passes."""
+        self.reset()
+
+    def reset(self) -> None:
+        """Forget every fix."""
+        self._trusted: _Anchor | None = None
+        self._refused: _Anchor | None = None
+        self._refused_count = 0
+        self._odometry: Pose | None = None
+        self._travelled_m = 0.0
+        self._turned_rad = 0.0
+
+    def judge(
+        self, fix: PoseWithCovariance, odometry: Pose, settings: GateSettings, is_sound: bool = True
+    ) -> GateAnswer:
+        """Hold a fix against odometry, and go on from it where it passes.
+
+        Args:
+            fix: the robot's body in the map.
+            odometry: the body in the odometry's frame at the same instant.
+            settings: how strict to be.
+            is_sound: whether nothing else speaks against the fix; one that is not sound is only measured.
+        """
+        self._travel(odometry)
+        here = _Anchor(fix, odometry, self._travelled_m, self._turned_rad)
+        if self._trusted is None:
+            if is_sound:
+                self._trust(here)
+            return GateAnswer(True)
+        mahalanobis, innovation_m = _innovation(self._trusted, here, settings.odometry_noise)
+        passes = _agrees(mahalanobis, settings)
+        recovered = is_sound and not passes and self._ends_a_row(here, settings)
+        if is_sound and (passes or recovered):
+            self._trust(here)
+        return GateAnswer(passes or recovered, mahalanobis, innovation_m, recovered)
+
+    def _travel(self, odometry: Pose) -> None:
+        if self._odometry is not None:
+            step = self._odometry.inverse() @ odometry
+            self._travelled_m += float(np.linalg.norm(step.position))
+            self._turned_rad += float(np.linalg.norm(quaternion_to_rotation_vector(step.orientation)))
+        self._odometry = odometry
+
+    def _trust(self, anchor: _Anchor) -> None:
+        self._trusted = anchor
+        self._refused = None
+        self._refused_count = 0
+
+    def _ends_a_row(self, here: _Anchor, settings: GateSettings) -> bool:
+        """Add a refused fix to the row of those before it, or begin a new row with it."""
+        agrees = self._refused is not None and _agrees(
+            _innovation(self._refused, here, settings.odometry_noise)[0], settings
+        )
+        self._refused_count = self._refused_count + 1 if agrees else 1
+        self._refused = here
+        return self._refused_count >= settings.recovery
+
+
+def chi_squared_6_cdf(value: float) -> float:
+    """Return the probability that a chi-squared variable of six degrees of freedom is at most `value`."""
+    half = value / 2.0
+    return 1.0 - exp(-half) * (1.0 + half + half * half / 2.0)
+
+
+def _agrees(mahalanobis: float, settings: GateSettings) -> bool:
+    return chi_squared_6_cdf(mahalanobis**2) <= settings.probability
+
+
+def _innovation(start: _Anchor, end: _Anchor, noise: float) -> tuple[float, float]:
+    """Return how far a fix lies from an earlier one carried on by odometry: Mahalanobis, and metres."""
+    predicted = start.fix.pose @ (start.odometry.inverse() @ end.odometry)
+    position = end.fix.pose.position - predicted.position
+    rotation = quaternion_to_rotation_vector(
+        relative_quaternion(predicted.orientation, end.fix.pose.orientation)
+    )
+    lever = predicted.position - start.fix.pose.position
+    travelled = end.travelled_m - start.travelled_m
+    turned = end.turned_rad - start.turned_rad + TURN_PER_METRE_RAD * travelled
+    covariance = (
+        move_covariance(start.fix.covariance, lever)
+        + end.fix.covariance
+        + _diagonal(noise * travelled, noise * turned)
+    )
+    innovation = np.concatenate([position, rotation])
+    squared = float(innovation @ np.linalg.solve(covariance, innovation))
+    return max(squared, 0.0) ** 0.5, float(np.linalg.norm(position))
+
+
+def _diagonal(position_deviation: float, rotation_deviation: float) -> Array:
+    deviations = [position_deviation] * 3 + [rotation_deviation] * 3
+    return np.diag(np.square(deviations))

@@ -1,0 +1,1 @@
+"""From image topics to frames that wait for the network."""

@@ -1,0 +1,1 @@
+"""The localizer: the lifecycle node, from its parameters to its topics."""

@@ -1,0 +1,193 @@
+"""The node's state on /diagnostics: counters, rate, latencies, memory, and what is wrong in words."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from importlib.util import find_spec
+from pathlib import Path
+from resource import getpagesize
+from typing import TYPE_CHECKING, Any
+
+from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
+from rclpy.clock import Clock, ClockType
+from rclpy.node import Node
+
+from hyperpose_ros.fusion.trust_history import TrustSummary
+from hyperpose_ros.images.counters import (
+    FrameCounts,
+    StageLatency,
+)
+from hyperpose_ros.images.subscription import TopicHealth
+from hyperpose_ros.tf.frames import TransformHealth
+
+if TYPE_CHECKING:  # imports torch, which takes seconds
+    from hyperpose_ros.localizer.estimator_slot import DeviceMemory
+
+_NAME = "localization"
+_PERIOD_S = 1.0
+
+
+@dataclass(frozen=True)
+class SessionHealth:
+    """What diagnostics say of a configured node.
+
+    Attributes:
+        checkpoint: the file of the network in use.
+        architecture: the network's.
+        device: where it runs.
+        device_memory: what the process holds of a GPU's memory; None on the CPU.
+        is_enabled: whether images are answered.
+        topics: the image subscriptions, one a camera; none while the node is not active.
+        problems: what else is wrong with its topics, and what to do, a sentence each.
+        seconds_without_image: since the latest message, or since activation.
+        trust: how many of the latest fixes could be trusted.
+        transform: how it stands with the transform on /tf.
+    """
+
+    checkpoint: str
+    architecture: str
+    device: str
+    device_memory: DeviceMemory | None
+    is_enabled: bool
+    topics: tuple[TopicHealth, ...]
+    problems: tuple[str, ...]
+    seconds_without_image: float
+    trust: TrustSummary
+    transform: TransformHealth
+
+
+@dataclass(frozen=True)
+class NodeHealth:
+    """What diagnostics are made of.
+
+    Attributes:
+        state: the lifecycle state's name.
+        counts: what became of the frames.
+        rate_hz: poses a second, lately.
+        latencies: how long the latest ones took, by stage.
+        image_timeout: seconds without an image that are too many.
+        session: what is configured; None where nothing is.
+    """
+
+    state: str
+    counts: FrameCounts
+    rate_hz: float
+    latencies: tuple[StageLatency, ...]
+    image_timeout: float
+    session: SessionHealth | None
+
+    def problems(self) -> tuple[str, ...]:
+        """Say what is wrong, and what to do, a sentence each; nothing where all is well."""
+        session = self.session
+        if session is None or not session.topics:
+            return ()
+        problems = [topic.problem for topic in session.topics if topic.problem]
+        if not problems and session.seconds_without_image > self.image_timeout:
+            topics = ", ".join(topic.topic for topic in session.topics)
+            silence = f"no image on {topics} for {session.seconds_without_image:.0f} s"
+            problems.append(f"{silence}, though there is a publisher: see that it sends (ros2 topic hz)")
+        problems += session.problems
+        if not session.is_enabled:
+            problems.append("disabled: every image is dropped; call ~/enable with data true to go on")
+        if session.trust.problem:
+            problems.append(session.trust.problem)
+        if session.transform.problem:
+            problems.append(session.transform.problem)
+        return tuple(problems)
+
+
+class DiagnosticsPublisher:
+    """Publishes a node's health on /diagnostics, with diagnostic_updater where it is installed."""
+
+    def __init__(self, node: Node, health: Callable[[], NodeHealth]) -> None:
+        """Begin, and go on until the node is destroyed.
+
+        Args:
+            node: the node that publishes.
+            health: returns its health now.
+        """
+        self._node = node
+        self._health = health
+        update, period_s = self._publish, _PERIOD_S
+        if find_spec("diagnostic_updater") is None:
+            self._publisher = node.create_publisher(DiagnosticArray, "/diagnostics", 10)
+        else:
+            from diagnostic_updater import Updater
+
+            updater = Updater(node, _PERIOD_S)
+            updater.setHardwareID("none")
+            updater.add(_NAME, self._fill)
+            updater.timer.cancel()
+            update, period_s = updater.update, updater.period
+        # On a clock of its own: diagnostics must also come while simulated time stands still.
+        node.create_timer(period_s, update, clock=Clock(clock_type=ClockType.STEADY_TIME))
+
+    def _publish(self) -> None:
+        status = DiagnosticStatus(name=f"{self._node.get_fully_qualified_name().lstrip('/')}: {_NAME}")
+        array = DiagnosticArray(status=[self._fill(status)])
+        array.header.stamp = self._node.get_clock().now().to_msg()
+        self._publisher.publish(array)
+
+    def _fill(self, status: Any) -> Any:
+        health = self._health()
+        problems = health.problems()
+        status.level = DiagnosticStatus.WARN if problems else DiagnosticStatus.OK
+        status.message = "; ".join(problems) or ("localizing" if health.state == "active" else health.state)
+        status.values = [KeyValue(key=key, value=value) for key, value in diagnostic_values(health).items()]
+        return status
+
+
+def diagnostic_values(health: NodeHealth) -> dict[str, str]:
+    """Return the values of the status, by key, in their order."""
+    counts = health.counts
+    values = {"state": health.state}
+    if health.session is not None:
+        values |= _session_values(health.session)
+    values |= {
+        "rate_hz": f"{health.rate_hz:.2f}",
+        "received": str(counts.received),
+        "published": str(counts.published),
+        **_causes("withheld", counts.withheld),
+        **_causes("refused", counts.refused),
+        **_causes("dropped", counts.dropped),
+        "in_flight": str(counts.in_flight),
+        "time_jumps": str(counts.time_jumps),
+    }
+    for latency in health.latencies:
+        values[f"latency.{latency.stage}.median_ms"] = f"{latency.median_ms:.3f}"
+        values[f"latency.{latency.stage}.p95_ms"] = f"{latency.p95_ms:.3f}"
+    values["memory.process_resident_mb"] = f"{_resident_bytes() / 1e6:.1f}"
+    return values
+
+
+def _session_values(session: SessionHealth) -> dict[str, str]:
+    values = {
+        "checkpoint": session.checkpoint,
+        "architecture": session.architecture,
+        "device": session.device,
+        "enabled": str(session.is_enabled).lower(),
+        "latest_poses": str(session.trust.fixes),
+        "latest_poses.untrusted": str(session.trust.untrusted),
+        "transform": session.transform.name,
+        "transforms_sent": str(session.transform.sent),
+        **_causes("transforms_missing", session.transform.missing),
+    }
+    if session.topics:
+        values["image_topic"] = ", ".join(topic.topic for topic in session.topics)
+        values["image_publishers"] = ", ".join(str(topic.publishers) for topic in session.topics)
+        values["image_reliability"] = ", ".join(topic.reliability for topic in session.topics)
+    if session.device_memory is not None:
+        values["memory.device_allocated_mb"] = f"{session.device_memory.allocated_bytes / 1e6:.1f}"
+        values["memory.device_reserved_mb"] = f"{session.device_memory.reserved_bytes / 1e6:.1f}"
+    return values
+
+
+def _causes(outcome: str, by_cause: Mapping[str, int]) -> dict[str, str]:
+    values = {outcome: str(sum(by_cause.values()))}
+    values.update({f"{outcome}.{cause}": str(count) for cause, count in sorted(by_cause.items())})
+    return values
+
+
+def _resident_bytes() -> int:
+    return int(Path("/proc/self/statm").read_text().split()[1]) * getpagesize()

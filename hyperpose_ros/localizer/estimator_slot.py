@@ -1,0 +1,122 @@
+"""The network in use, which another one may replace between two sets of frames."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from hyperpose_core.inference.estimator import PoseEstimator
+
+_WARM_UP_SIZE = (480, 640)  # of an image from a camera that the checkpoint does not know
+
+
+@dataclass(frozen=True)
+class DeviceMemory:
+    """What a process holds of a GPU's memory.
+
+    Attributes:
+        allocated_bytes: in use by tensors.
+        reserved_bytes: kept from other processes, in use or not.
+    """
+
+    allocated_bytes: int
+    reserved_bytes: int
+
+
+@dataclass(frozen=True, eq=False)
+class LoadedCheckpoint:
+    """A checkpoint's network, ready to be asked.
+
+    Attributes:
+        path: the file that it was loaded from.
+        estimator: the network.
+        load_s: seconds that reading the file and building the network took.
+        warm_up_s: seconds that the first image took.
+    """
+
+    path: Path
+    estimator: PoseEstimator
+    load_s: float = 0.0
+    warm_up_s: float = 0.0
+
+    @classmethod
+    def load(cls, path: Path, device: str, engine: str = "auto", precision: str = "auto") -> LoadedCheckpoint:
+        """Load a checkpoint and warm its network up.
+
+        Args:
+            path: the .safetensors file, or the .onnx file that `hyperpose export` made of one.
+            device: auto, cpu, cuda or cuda:N.
+            engine: what runs the network, one of `engines.ENGINE_NAMES`.
+            precision: of its arithmetic, one of `engines.PRECISIONS`.
+
+        Raises:
+            HyperPoseError: the file or another argument is wrong.
+        """
+        begin = time.monotonic()
+        estimator = PoseEstimator.load(path, device, engine=engine, precision=precision)
+        loaded = time.monotonic()
+        camera = estimator.checkpoint.camera
+        estimator.warm_up(*_WARM_UP_SIZE if camera is None else (camera.height, camera.width))
+        return cls(path, estimator, loaded - begin, time.monotonic() - loaded)
+
+    def device_memory(self) -> DeviceMemory | None:
+        """Return what this process holds of a GPU's memory; None on the CPU."""
+        device = self.estimator.device
+        if device.type != "cuda":
+            return None
+        return DeviceMemory(torch.cuda.memory_allocated(device), torch.cuda.memory_reserved(device))
+
+    def describe(self) -> str:
+        """Name file, architecture, device, engine and precision."""
+        engine = self.estimator.engine
+        return (
+            f"{self.path}: {self.estimator.checkpoint.architecture} on {self.estimator.device} "
+            f"({engine.name}, {engine.precision})"
+        )
+
+
+class EstimatorSlot:
+    """Holds the network that estimates; safe to use from any thread.
+
+    One thread uses it for a set of frames at a time, another one may swap it.
+    """
+
+    def __init__(self, loaded: LoadedCheckpoint) -> None:
+        """Start with a network."""
+        self._changed = threading.Condition()
+        self._current = loaded
+        self._in_use: LoadedCheckpoint | None = None
+
+    @property
+    def current(self) -> LoadedCheckpoint:
+        """The network that the next set of frames will meet."""
+        return self._current
+
+    @contextmanager
+    def use(self) -> Iterator[LoadedCheckpoint]:
+        """Lend the network for one set of frames, whose answers all come from it."""
+        with self._changed:
+            self._in_use = self._current
+            loaded = self._in_use
+        try:
+            yield loaded
+        finally:
+            with self._changed:
+                self._in_use = None
+                self._changed.notify_all()
+
+    def swap(self, loaded: LoadedCheckpoint) -> LoadedCheckpoint:
+        """Put another network in, and return the former one once nothing more will come from it.
+
+        Waits for the set of frames that is being worked on, if there is one.
+        """
+        with self._changed:
+            former, self._current = self._current, loaded
+            self._changed.wait_for(lambda: self._in_use is not former)
+        return former

@@ -1,0 +1,262 @@
+"""What a node holds from configuration to cleanup, and what runs between activation and deactivation.
+
+Imports torch, which takes seconds: the node imports this module when it is configured, so that before that it
+is already visible, and ends at once when it is told to.
+"""
+
+from __future__ import annotations
+
+import functools
+import time
+from concurrent.futures import Future
+from pathlib import Path
+
+from rclpy.lifecycle import LifecycleNode
+from sensor_msgs.msg import CompressedImage, Image
+
+from hyperpose_core.errors import HyperPoseError
+from hyperpose_ros.common.conversions import (
+    BadImageError,
+    check_compressed_image,
+    check_image,
+    stamp_to_nanoseconds,
+)
+from hyperpose_ros.common.throttled_warnings import ThrottledWarnings
+from hyperpose_ros.fusion.locator import Locator
+from hyperpose_ros.fusion.validity import Judge
+from hyperpose_ros.images.camera_info import CameraCalibrations
+from hyperpose_ros.images.cameras import read_cameras
+from hyperpose_ros.images.counters import (
+    FrameLedger,
+    LatencyRecorder,
+    Outcome,
+)
+from hyperpose_ros.images.inbox import (
+    Inbox,
+    InboxLimits,
+)
+from hyperpose_ros.images.subscription import ImageSubscription
+from hyperpose_ros.localizer.diagnostics import SessionHealth
+from hyperpose_ros.localizer.estimator_slot import (
+    EstimatorSlot,
+    LoadedCheckpoint,
+)
+from hyperpose_ros.localizer.publishers import EstimatePublishers
+from hyperpose_ros.localizer.worker import (
+    InferenceThread,
+    Worker,
+)
+from hyperpose_ros.parameters.localizer import LocalizerParameters
+from hyperpose_ros.parameters.on_node import NodeParameters
+from hyperpose_ros.tf.frames import RobotFrames
+
+DROPPED_DISABLED = "disabled"
+
+
+class Session:
+    """The loaded network with its inbox, worker and topics.
+
+    Attributes:
+        is_enabled: whether images are answered; where they are not, they are counted as dropped.
+    """
+
+    def __init__(
+        self,
+        node: LifecycleNode,
+        parameters: NodeParameters,
+        ledger: FrameLedger,
+        latencies: LatencyRecorder,
+    ) -> None:
+        """Check the parameters, load the checkpoint, warm the network up and create the output topics.
+
+        Raises:
+            HyperPoseError: a parameter, the checkpoint or the device is wrong.
+        """
+        values = parameters.values
+        checkpoint = _checkpoint_path(values)
+        parameters.declare_cameras()
+        self._cameras = read_cameras(values, parameters.extrinsics_of)
+        self._node = node
+        self._parameters = parameters
+        self._ledger = ledger
+        self._warnings = ThrottledWarnings(node.get_logger())
+        self._inbox = Inbox(
+            ledger,
+            lambda: _inbox_limits(parameters.values),
+            lambda: node.get_clock().now().nanoseconds,
+            len(self._cameras),
+        )
+        extrinsics = [camera.extrinsics for camera in self._cameras]
+        self._frames = RobotFrames(node, lambda: parameters.values, extrinsics, self._warnings)
+        self._thread = InferenceThread(values.threads)
+        try:
+            loaded = self._thread.load(checkpoint, values.device, values.engine, values.precision)
+            self._publishers = EstimatePublishers(node, self._frames, lambda: parameters.values.path_length)
+        except Exception:
+            self._thread.stop()
+            self._frames.destroy()
+            raise
+        self._slot = EstimatorSlot(loaded)
+        self._judge = Judge(loaded.estimator.checkpoint, lambda: parameters.values, self._frames.odometry)
+        self._calibrations = (
+            CameraCalibrations(
+                node, self._cameras, lambda: parameters.values.field_of_view_margin_deg, self._warnings
+            )
+            if values.use_camera_info
+            else None
+        )
+        self._worker = Worker(
+            self._slot,
+            self._inbox,
+            self._calibrations,
+            Locator(self._frames.plan, self._cameras),
+            self._judge,
+            self._publishers,
+            ledger,
+            latencies,
+            self._warnings,
+        )
+        self._run: Future[None] | None = None
+        self._subscriptions: list[ImageSubscription] = []
+        self.is_enabled = True
+        # When each camera's latest message came, or the session was activated; monotonic nanoseconds.
+        self._heard_ns = [time.monotonic_ns()] * len(self._cameras)
+        node.get_logger().info(f"{loaded.describe()}; /tf: {self._frames.plan.describe()}")
+
+    def activate(self) -> None:
+        """Subscribe and begin to work."""
+        values = self._parameters.values
+        self._heard_ns = [time.monotonic_ns()] * len(self._cameras)
+        self._inbox.open()
+        self._run = self._thread.start(self._worker)
+        if self._calibrations is not None:
+            self._calibrations.activate()
+        self._subscriptions = [
+            ImageSubscription(
+                self._node,
+                camera.topic,
+                values.image_transport,
+                values.image_reliability,
+                functools.partial(self._on_image, index),
+            )
+            for index, camera in enumerate(self._cameras)
+        ]
+
+    def deactivate(self) -> None:
+        """Unsubscribe, drop the frame that waits, and finish the one that is being worked on."""
+        for subscription in self._subscriptions:
+            subscription.destroy()
+        self._subscriptions = []
+        if self._calibrations is not None:
+            self._calibrations.deactivate()
+        self._inbox.close()
+        if self._run is not None:
+            self._run.result()
+            self._run = None
+        self._frames.forget()
+
+    def close(self) -> None:
+        """Release everything."""
+        self.deactivate()
+        self._thread.stop()
+        self._publishers.destroy()
+        self._frames.destroy()
+
+    @property
+    def loaded(self) -> LoadedCheckpoint:
+        """The network that answers the next image."""
+        return self._slot.current
+
+    def load_checkpoint(self) -> None:
+        """Load the checkpoint that the parameter names now, and have it answer from the next image on.
+
+        Takes seconds, in which the former one goes on; nothing comes from it any more on return. Where
+        something is wrong, it stays.
+
+        Raises:
+            HyperPoseError: the parameter or the checkpoint is wrong.
+        """
+        values = self._parameters.values
+        chosen = (values.device, values.engine, values.precision)
+        self._slot.swap(LoadedCheckpoint.load(_checkpoint_path(values), *chosen))
+
+    def reset(self) -> None:
+        """Forget what earlier images left behind: the path, the jump gate, and what time it was."""
+        self._inbox.restart()
+
+    def health(self) -> SessionHealth:
+        """Return what diagnostics say of this session now."""
+        loaded = self.loaded
+        return SessionHealth(
+            checkpoint=str(loaded.path),
+            architecture=loaded.estimator.checkpoint.architecture,
+            device=str(loaded.estimator.device),
+            device_memory=loaded.device_memory(),
+            is_enabled=self.is_enabled,
+            topics=tuple(subscription.health() for subscription in self._subscriptions),
+            problems=(*self._silent_cameras(), *self._calibration_problems(), *self._publishers.problems()),
+            seconds_without_image=(time.monotonic_ns() - max(self._heard_ns)) / 1e9,
+            trust=self._judge.history.summary(),
+            transform=self._frames.health(),
+        )
+
+    def _silent_cameras(self) -> tuple[str, ...]:
+        """Say which cameras are silent while others are not."""
+        now_ns, limit_s = time.monotonic_ns(), self._parameters.values.image_timeout
+        silences = [(now_ns - heard_ns) / 1e9 for heard_ns in self._heard_ns]
+        if min(silences) > limit_s:
+            return ()
+        return tuple(
+            f"no image from camera {camera.name} for {silence:.0f} s: poses come from the other cameras"
+            for camera, silence in zip(self._cameras, silences, strict=True)
+            if silence > limit_s
+        )
+
+    def _calibration_problems(self) -> tuple[str, ...]:
+        calibrations = self._calibrations
+        if calibrations is None or not self._subscriptions:
+            return ()
+        found = (calibrations.problem(camera) for camera in range(len(self._cameras)))
+        return tuple(problem[1] for problem in found if problem is not None)
+
+    def _on_image(self, camera: int, message: Image | CompressedImage) -> None:
+        received_ns = time.monotonic_ns()
+        self._heard_ns[camera] = received_ns
+        self._ledger.receive()
+        if not self.is_enabled:
+            self._ledger.settle(Outcome.DROPPED, DROPPED_DISABLED)
+            return
+        try:
+            # Here, where it costs microseconds: a bad message must not push a good frame out of the inbox.
+            if isinstance(message, CompressedImage):
+                check_compressed_image(message)
+            else:
+                check_image(message)
+        except BadImageError as error:
+            self._ledger.settle(Outcome.REFUSED, error.cause)
+            self._warnings.warn(error.cause, f"image refused: {error}")
+            return
+        problem = None if self._calibrations is None else self._calibrations.problem(camera)
+        if problem is not None:
+            cause, reason = problem
+            self._ledger.settle(Outcome.DROPPED, cause)
+            self._warnings.warn(cause, reason)
+            return
+        if not self._inbox.put(message, stamp_to_nanoseconds(message.header.stamp), received_ns, camera):
+            self._warnings.warn(
+                "time_jump", "the images' stamps went back in time: path and waiting frames forgotten"
+            )
+
+
+def _inbox_limits(values: LocalizerParameters) -> InboxLimits:
+    return InboxLimits(
+        max_age_ns=round(values.max_age * 1e9),
+        shortest_period_ns=round(1e9 / values.max_rate) if values.max_rate > 0 else 0,
+        sync_tolerance_ns=round(values.sync_tolerance * 1e9),
+    )
+
+
+def _checkpoint_path(values: LocalizerParameters) -> Path:
+    if not values.checkpoint:
+        raise HyperPoseError("parameter checkpoint is not set: give the path of a .safetensors file")
+    return Path(values.checkpoint)

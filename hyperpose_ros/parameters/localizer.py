@@ -1,0 +1,276 @@
+"""Every parameter of the localizer, declared once.
+
+`LocalizerParameters` is the declaration and, filled in, the values; `on_node.py` ties it to a node.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, fields, replace
+
+from hyperpose_ros.parameters.declaration import (
+    Change,
+    Declaration,
+    parameter,
+)
+
+
+@dataclass(frozen=True)
+class LocalizerParameters:
+    """The localizer's parameters; an instance holds the values at one moment."""
+
+    autostart: bool = parameter(
+        True,
+        Change.START,
+        "Configure and activate the node by itself; false leaves both to a lifecycle manager.",
+    )
+    checkpoint: str = parameter(
+        "",
+        Change.LOADING,
+        "Path of the trained network, a .safetensors file, or the .onnx file that `hyperpose export` made of "
+        "it. Required. Setting it on a configured node takes "
+        "effect with the service ~/load_checkpoint, which keeps the former network where the new one fails.",
+    )
+    device: str = parameter(
+        "auto",
+        Change.UNCONFIGURED,
+        "Where the network runs: auto (a GPU where there is one), cpu, cuda or cuda:N.",
+    )
+    engine: str = parameter(
+        "auto",
+        Change.UNCONFIGURED,
+        "What runs the network: eager (PyTorch, the network prepared for inference), exported (OpenVINO, on "
+        "the CPU); auto is exported for a .onnx file, else eager.",
+        choices=("auto", "eager", "exported"),
+    )
+    precision: str = parameter(
+        "auto",
+        Change.UNCONFIGURED,
+        "Arithmetic of the network: float32, bfloat16 (CPUs with AVX512-BF16, GPUs from compute capability "
+        "8.0 on), float16 (GPUs); auto is float32, or what an exported file has. Poses are computed in "
+        "float32 at any rate.",
+        choices=("auto", "float32", "bfloat16", "float16"),
+    )
+    threads: int = parameter(
+        0,
+        Change.UNCONFIGURED,
+        "CPU threads of one inference; 0 leaves it to torch, which takes every core. Where other nodes share "
+        "the machine, leave them a core.",
+        minimum=0,
+        maximum=256,
+    )
+    image_transport: str = parameter(
+        "raw",
+        Change.UNCONFIGURED,
+        "raw subscribes to sensor_msgs/Image on `image`; compressed to sensor_msgs/CompressedImage (JPEG, "
+        "PNG) on `image/compressed`, where `image` is the topic after remapping.",
+        choices=("raw", "compressed"),
+    )
+    image_reliability: str = parameter(
+        "auto",
+        Change.UNCONFIGURED,
+        "Reliability that the image subscription asks for. auto takes what the publishers offer, reliable "
+        "while there are none, and subscribes anew when the offers change. A qos_overrides parameter goes "
+        "before it.",
+        choices=("auto", "reliable", "best_effort"),
+    )
+    use_camera_info: bool = parameter(
+        False,
+        Change.UNCONFIGURED,
+        "Listen to sensor_msgs/CameraInfo on `camera_info` in the images' namespace, rectify images of a "
+        "lens that distorts (plumb_bob, rational_polynomial, equidistant), warn of a field of view that is "
+        "not training's. Images are dropped until it has come. A network that was trained on distorted "
+        "images gets them as they are where its checkpoint knows their distortion; else leave this off.",
+    )
+    field_of_view_margin_deg: float = parameter(
+        5.0,
+        Change.ANY_TIME,
+        "Degrees by which the field of view, horizontal or vertical, that the network sees may differ from "
+        "what it saw in training before there is a warning; needs use_camera_info.",
+        minimum=0.0,
+        maximum=180.0,
+    )
+    cameras: tuple[str, ...] = parameter(
+        (),
+        Change.UNCONFIGURED,
+        "Names of several cameras whose images are answered together with one pose of base_frame. The camera "
+        "NAME subscribes to `NAME/image`, and its pose in base_frame is the parameter NAME.camera_extrinsics "
+        "or comes from TF. Not set: one camera, on `image`, whose pose is camera_extrinsics.",
+        names=True,
+    )
+    sync_tolerance: float = parameter(
+        0.03,
+        Change.ANY_TIME,
+        "Seconds by which the stamps of images that several cameras take together may differ, and for which "
+        "the first of them to arrive waits for the others. Less than a camera's period.",
+        minimum=0.001,
+        maximum=10.0,
+    )
+    map_frame: str = parameter(
+        "map", Change.UNCONFIGURED, "Frame of the poses: the trained world, as a TF frame."
+    )
+    base_frame: str = parameter(
+        "base_link", Change.UNCONFIGURED, "The robot's body frame, TF's child where the extrinsics are known."
+    )
+    odom_frame: str = parameter(
+        "odom", Change.UNCONFIGURED, "Odometry's frame: map_odom's child, base_frame's parent on /tf."
+    )
+    world_to_map: tuple[float, ...] = parameter(
+        (),
+        Change.UNCONFIGURED,
+        "Pose of the trained world in map_frame: [x, y, z, qx, qy, qz, qw], or [x, y, z, roll, pitch, yaw] "
+        "as camera_extrinsics, metres and radians; `hyperpose align` fits it. Not set: the trained world is "
+        "the map.",
+        lengths=(6, 7),
+    )
+    camera_extrinsics: tuple[float, ...] = parameter(
+        (),
+        Change.UNCONFIGURED,
+        "Pose of the camera's optical frame (x right, y down, z forward) in base_frame: "
+        "[x, y, z, qx, qy, qz, qw], or [x, y, z, roll, pitch, yaw] with R = Rz(yaw) Ry(pitch) "
+        "Rx(roll), metres and radians. A camera that looks ahead has roll -1.5708, pitch 0, yaw -1.5708. Not "
+        "set: as TF says, where base_frame leads to the image's frame there.",
+        lengths=(6, 7),
+    )
+    tf_mode: str = parameter(
+        "auto",
+        Change.UNCONFIGURED,
+        "Transform on /tf: map_odom (map_frame to odom_frame, for a robot whose odometry is on /tf; needs "
+        "odometry_source), map_base (map_frame to base_frame), map_camera (map_frame to the image's frame), "
+        "none; auto is map_base, and map_camera as long as the only camera's place on the robot is not "
+        "known. Nothing is sent while somebody else gives the same frame a parent.",
+        choices=("auto", "map_odom", "map_base", "map_camera", "none"),
+    )
+    transform_tolerance: float = parameter(
+        0.1,
+        Change.ANY_TIME,
+        "Seconds by which map_odom's transform is stamped ahead of the image, so that those who look it up "
+        "need not wait for the next one. It is also sent again, at most 20 times a second, as far ahead of "
+        "odom_frame's transforms on /tf.",
+        minimum=0.0,
+        maximum=10.0,
+    )
+    odometry_source: str = parameter(
+        "none",
+        Change.UNCONFIGURED,
+        "Where odometry comes from, for map_odom and jump_gate: topic (nav_msgs/Odometry on `odometry`, from "
+        "odom_frame to base_frame), tf (the same transform on /tf; needs tf2_ros), none. It is interpolated "
+        "at the image's stamp, and extrapolated by 0.1 s at most.",
+        choices=("none", "topic", "tf"),
+    )
+    pose_of: str = parameter(
+        "auto",
+        Change.UNCONFIGURED,
+        "What ~/pose, ~/pose_with_covariance and ~/path speak of: camera (the image's optical frame), base "
+        "(base_frame, where the camera's place on it is known); auto is camera for one camera and base for "
+        "several.",
+        choices=("auto", "camera", "base"),
+    )
+    path_length: int = parameter(
+        1000,
+        Change.ANY_TIME,
+        "Number of latest poses that ~/path keeps; 0 publishes none.",
+        minimum=0,
+        maximum=100_000,
+    )
+    max_age: float = parameter(
+        0.0,
+        Change.ANY_TIME,
+        "Seconds between an image's stamp and now beyond which it is dropped; 0 sets no limit. Give a limit "
+        "only where the stamps and this node share a clock (on a replay: use_sim_time with /clock).",
+        minimum=0.0,
+        maximum=3600.0,
+    )
+    max_rate: float = parameter(
+        0.0,
+        Change.ANY_TIME,
+        "Images a second that are answered at most, sets of images with several cameras; 0 sets no limit. An "
+        "image that is received sooner after the last one let in is dropped, whatever its stamp says.",
+        minimum=0.0,
+        maximum=1000.0,
+    )
+    image_timeout: float = parameter(
+        5.0,
+        Change.ANY_TIME,
+        "Seconds without an image after which /diagnostics warns.",
+        minimum=0.1,
+        maximum=3600.0,
+    )
+    on_invalid: str = parameter(
+        "withhold",
+        Change.ANY_TIME,
+        "What becomes of a pose that is not to be trusted: withhold publishes nothing but ~/status, inflate "
+        "publishes it with its covariance multiplied by inflation. Neither sends a transform for it, and an "
+        "output that is not finite is always withheld.",
+        choices=("withhold", "inflate"),
+    )
+    inflation: float = parameter(
+        100.0,
+        Change.ANY_TIME,
+        "Factor on the variances of a pose that is not to be trusted, where on_invalid is inflate; 100 makes "
+        "standard deviations ten times as large.",
+        minimum=1.0,
+        maximum=1e12,
+    )
+    min_scene_probability: float = parameter(
+        0.5,
+        Change.ANY_TIME,
+        "A pose is not to be trusted where the network gives the scene that it chose less probability than "
+        "this; 0 trusts any. Networks of one scene have none.",
+        minimum=0.0,
+        maximum=1.0,
+    )
+    region_margin: float = parameter(
+        -1.0,
+        Change.ANY_TIME,
+        "A pose is not to be trusted further than this many metres from every position that the network was "
+        "trained on; 0 sets no limit. Negative: five times the spacing of the trained positions plus three "
+        "standard deviations of the pose. A checkpoint that was imported knows no positions.",
+        minimum=-1.0,
+        maximum=1e6,
+    )
+    jump_gate: float = parameter(
+        0.999,
+        Change.ANY_TIME,
+        "A pose is not to be trusted where it differs from the last trusted one, carried on by odometry, by "
+        "more than this share of true motions would (a chi-squared gate on the covariances of both poses and "
+        "of odometry); 0 lets any pass. Needs odometry and camera_extrinsics.",
+        minimum=0.0,
+        maximum=0.999999,
+    )
+    odometry_noise: float = parameter(
+        0.05,
+        Change.ANY_TIME,
+        "Standard deviation of odometry's error, for jump_gate: metres a metre travelled and radians a "
+        "radian turned, where a metre travelled counts as 0.1 radians turned too.",
+        minimum=0.0,
+        maximum=10.0,
+    )
+    jump_recovery: int = parameter(
+        5,
+        Change.ANY_TIME,
+        "After this many poses in a row that jump_gate refused, and that agree with one another, the last of "
+        "them is trusted: the robot was carried elsewhere, or the first pose was wrong.",
+        minimum=2,
+        maximum=1000,
+    )
+
+
+def camera_declarations(cameras: Iterable[str]) -> tuple[Declaration, ...]:
+    """Return the parameters that each of several cameras has, by the cameras' names."""
+    (extrinsics,) = (entry for entry in declarations() if entry.name == "camera_extrinsics")
+    return tuple(replace(extrinsics, name=f"{camera}.{extrinsics.name}") for camera in cameras)
+
+
+def declarations() -> tuple[Declaration, ...]:
+    """Return every parameter of the localizer, in the order in which they are declared."""
+    return tuple(
+        Declaration(
+            entry.name,
+            entry.default,  # type: ignore[arg-type]
+            entry.metadata["description"],
+            entry.metadata["change"],
+            **entry.metadata["rules"],
+        )
+        for entry in fields(LocalizerParameters)
+    )

@@ -1,0 +1,143 @@
+"""A node's parameters: declared from data, checked on every change, readable as one snapshot."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from rcl_interfaces.msg import SetParametersResult
+from rclpy.exceptions import InvalidParameterTypeException, InvalidParameterValueException
+from rclpy.node import Node
+from rclpy.parameter import Parameter
+
+from hyperpose_core.errors import HyperPoseError
+from hyperpose_ros.parameters.declaration import (
+    Change,
+    Declaration,
+)
+from hyperpose_ros.parameters.localizer import (
+    LocalizerParameters,
+    camera_declarations,
+    declarations,
+)
+
+QOS_OVERRIDE_PREFIX = "qos_overrides."
+
+
+class NodeParameters:
+    """The localizer's parameters on a node: declared, checked on every change, readable as one snapshot.
+
+    Attributes:
+        values: the values now; replaced as a whole on a change, so that any thread may read it.
+    """
+
+    def __init__(self, node: Node, is_configured: Callable[[], bool]) -> None:
+        """Declare every parameter on a node.
+
+        Args:
+            node: the node, whose overrides (command line, YAML) are applied.
+            is_configured: tells whether what is read at configuration is in use now.
+
+        Raises:
+            HyperPoseError: an override has the wrong type or an impossible value.
+        """
+        self._node = node
+        self._is_configured = is_configured
+        self._declarations = {declaration.name: declaration for declaration in declarations()}
+        self._of_cameras: dict[str, Declaration] = {}
+        node.add_on_set_parameters_callback(self._check)
+        for declaration in self._declarations.values():
+            declare(node, declaration)
+        node.add_post_set_parameters_callback(self._refresh)
+        self.values = LocalizerParameters()
+        self._refresh([])
+        self.declare_cameras()
+
+    def declare_cameras(self) -> None:
+        """Declare the parameters of each camera that `cameras` names now.
+
+        Raises:
+            HyperPoseError: an override has the wrong type or an impossible value.
+        """
+        for declaration in camera_declarations(self.values.cameras):
+            if declaration.name not in self._of_cameras:
+                self._of_cameras[declaration.name] = declaration
+                declare(self._node, declaration)
+
+    def extrinsics_of(self, camera: str) -> tuple[float, ...]:
+        """Return what NAME.camera_extrinsics says of one of several cameras; empty where it is not set."""
+        name = f"{camera}.camera_extrinsics"
+        return tuple(self._node.get_parameter_or(name, Parameter(name)).value or ())
+
+    def _check(self, parameters: list[Parameter]) -> SetParametersResult:
+        for parameter in parameters:
+            declaration = self._declarations.get(parameter.name) or self._of_cameras.get(parameter.name)
+            if declaration is None:
+                continue
+            problem = declaration.problem(parameter.value)
+            if problem is None and declaration.change is Change.UNCONFIGURED and self._is_configured():
+                problem = f"{declaration.name} is {declaration.change.value}"
+            if problem is not None:
+                return SetParametersResult(successful=False, reason=problem)
+        return SetParametersResult(successful=True)
+
+    def _refresh(self, _changed: list[Parameter]) -> None:
+        values: dict[str, Any] = {}
+        for name, declaration in self._declarations.items():
+            # get_parameter refuses to speak of a parameter that is declared and not set.
+            value = self._node.get_parameter_or(name, Parameter(name)).value
+            values[name] = tuple(value or ()) if isinstance(declaration.default, tuple) else value
+        self.values = LocalizerParameters(**values)
+
+
+def unused_overrides(node: Node) -> dict[str, str]:
+    """Return the parameters that were given to a node but that nothing declared, each with a sentence.
+
+    Overrides of a topic's QoS are declared together with the topic: ask again once all topics are there.
+    """
+    known = [declaration.name for declaration in declarations()]
+    sentences = {}
+    for name in sorted(_overrides(node)):
+        if node.has_parameter(name):
+            continue
+        nearest = difflib.get_close_matches(name, known, n=1)
+        hint = f"; did you mean {nearest[0]}?" if nearest else ""
+        sentences[name] = f"parameter {name} is none of this node's and is ignored{hint}"
+    return sentences
+
+
+def has_override(node: Node, name: str) -> bool:
+    """Tell whether a parameter was given to a node on the command line, in YAML or by its creator."""
+    return name in _overrides(node)
+
+
+def declare(node: Node, declaration: Declaration) -> None:
+    """Declare one parameter on a node, whose overrides are applied.
+
+    Raises:
+        HyperPoseError: the override has the wrong type or an impossible value.
+    """
+    try:
+        if isinstance(declaration.default, tuple):
+            # rclpy takes an empty list for an array of bytes; a type without a value stands for "not set".
+            node.declare_parameter(declaration.name, declaration.type, declaration.descriptor())
+        else:
+            node.declare_parameter(declaration.name, declaration.default, declaration.descriptor())
+    except InvalidParameterTypeException as error:
+        given = _overrides(node)[declaration.name]
+        hint = " (write 1.0, not 1)" if "DOUBLE" in declaration.type.name else ""
+        raise HyperPoseError(
+            f"parameter {declaration.name} is {given.value!r}, of type {given.type_.name.lower()}; "
+            f"it must be of type {declaration.type.name.lower()}{hint}"
+        ) from error
+    except InvalidParameterValueException as error:
+        given = _overrides(node)[declaration.name]
+        raise HyperPoseError(
+            f"parameter {declaration.name} is {given.value!r}; it must be {declaration.constraints}"
+        ) from error
+
+
+def _overrides(node: Node) -> Mapping[str, Parameter]:
+    # rclpy has no public way to ask for what was given but not declared.
+    return getattr(node, "_parameter_overrides", {})

@@ -1,0 +1,128 @@
+"""The viewer's parameters, declared once: name, default, range, description."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any
+
+from rclpy.node import Node
+
+from hyperpose_core.errors import HyperPoseError
+from hyperpose_ros.parameters.declaration import (
+    Change,
+    Declaration,
+    parameter,
+)
+from hyperpose_ros.parameters.on_node import declare
+
+_RECORDING_SUFFIX = ".rrd"
+
+
+@dataclass(frozen=True)
+class ViewerParameters:
+    """The viewer's parameters, read once, when it starts."""
+
+    record: str = parameter(
+        "",
+        Change.START,
+        "Write what would be shown into this file, FILE.rrd, instead of showing it; `rerun FILE.rrd` opens "
+        "it. Empty: show it.",
+    )
+    web: bool = parameter(
+        False,
+        Change.START,
+        "Show it in a web browser instead of in a window. A page's data go to browsers on this machine only: "
+        "forward both ports with `ssh -L` to look from another one.",
+    )
+    web_port: int = parameter(9090, Change.START, "With web: port of the page.", minimum=1024, maximum=65535)
+    data_port: int = parameter(
+        9876,
+        Change.START,
+        "Port on which the window or, with web, the page gets its data.",
+        minimum=1024,
+        maximum=65535,
+    )
+    image_transport: str = parameter(
+        "raw",
+        Change.START,
+        "raw for sensor_msgs/Image on `image`; compressed for sensor_msgs/CompressedImage on "
+        "`image/compressed`.",
+        choices=("raw", "compressed"),
+    )
+    max_image_rate: float = parameter(
+        10.0,
+        Change.START,
+        "Images shown for one second of their stamps, at most; 0 shows each. Poses are all shown.",
+        minimum=0.0,
+        maximum=1000.0,
+    )
+    ground_truth_type: str = parameter(
+        "pose",
+        Change.START,
+        "Type of the ground truth: pose (geometry_msgs/PoseStamped) or odometry (nav_msgs/Odometry).",
+        choices=("pose", "odometry"),
+    )
+    match_tolerance: float = parameter(
+        0.0,
+        Change.START,
+        "Seconds by which the stamps of an estimate and its true pose may differ; 0 wants them equal.",
+        minimum=0.0,
+        maximum=10.0,
+    )
+    pose_of: str = parameter(
+        "camera",
+        Change.START,
+        "What the poses speak of: camera (its optical frame, drawn as a frustum) or base (the robot's body, "
+        "drawn as axes).",
+        choices=("camera", "base"),
+    )
+    field_of_view_deg: float = parameter(
+        60.0,
+        Change.START,
+        "Horizontal field of view of the drawn camera, degrees.",
+        minimum=1.0,
+        maximum=170.0,
+    )
+    path_length: int = parameter(
+        1000,
+        Change.START,
+        "Number of latest poses that the drawn paths keep.",
+        minimum=2,
+        maximum=100_000,
+    )
+
+
+def declarations() -> tuple[Declaration, ...]:
+    """Return every parameter of the viewer, in the order in which they are declared."""
+    return tuple(
+        Declaration(
+            entry.name,
+            entry.default,  # type: ignore[arg-type]
+            entry.metadata["description"],
+            entry.metadata["change"],
+            **entry.metadata["rules"],
+        )
+        for entry in fields(ViewerParameters)
+    )
+
+
+def read_parameters(node: Node) -> ViewerParameters:
+    """Declare the parameters on a node and return their values.
+
+    Raises:
+        HyperPoseError: a value is of the wrong type or impossible.
+    """
+    values: dict[str, Any] = {}
+    for declaration in declarations():
+        declare(node, declaration)
+        values[declaration.name] = node.get_parameter(declaration.name).value
+        problem = declaration.problem(values[declaration.name])
+        if problem:
+            raise HyperPoseError(f"parameter {problem}")
+    parameters = ViewerParameters(**values)
+    if parameters.record and Path(parameters.record).suffix != _RECORDING_SUFFIX:
+        raise HyperPoseError(
+            f"parameter record must name a file that ends in {_RECORDING_SUFFIX}, not {parameters.record}"
+        )
+    return parameters

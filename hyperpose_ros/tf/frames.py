@@ -1,0 +1,141 @@
+"""The robot's frames, from configuration to cleanup: what is heard of them, and what is sent."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+from rclpy.node import Node
+
+from hyperpose_core.geometry.poses import Pose
+from hyperpose_ros.common.fix import Fix
+from hyperpose_ros.common.throttled_warnings import ThrottledWarnings
+from hyperpose_ros.parameters.localizer import LocalizerParameters
+from hyperpose_ros.tf.odometry import create_odometry
+from hyperpose_ros.tf.plan import (
+    Missing,
+    TransformPlan,
+)
+from hyperpose_ros.tf.sender import TransformSender
+from hyperpose_ros.tf.tree import (
+    FrameListener,
+    FrameTree,
+)
+
+_ADVICE = {
+    "map_odom": "set tf_mode to none",
+    "map_base": "set tf_mode to map_odom (with odometry_source topic or tf) or to none",
+    "map_camera": "set tf_mode to map_base or map_odom, with base_frame one of the frames above the camera",
+    "auto": "set base_frame to one of the frames above the camera, or tf_mode to none",
+}
+
+
+@dataclass(frozen=True)
+class TransformHealth:
+    """How it stands with the transform.
+
+    Attributes:
+        name: which transform it is.
+        sent: how many have gone out.
+        missing: trusted fixes that gave none, by cause.
+        problem: why nothing goes out, and what to do; empty where nothing is known to be wrong.
+    """
+
+    name: str
+    sent: int
+    missing: Mapping[str, int]
+    problem: str
+
+
+class RobotFrames:
+    """Wires /tf, odometry and the plan of the frames together.
+
+    Attributes:
+        plan: frames and their arithmetic.
+        odometry: the body frame in odometry's frame; None where there is none.
+    """
+
+    def __init__(
+        self,
+        node: Node,
+        parameters: Callable[[], LocalizerParameters],
+        extrinsics: Sequence[Pose | None],
+        warnings: ThrottledWarnings,
+    ) -> None:
+        """Listen, and create the publisher on /tf where a transform is wanted.
+
+        Before the network is loaded, which takes seconds: what is on /tf is then known at the first image.
+
+        Args:
+            node: the node.
+            parameters: its parameters now.
+            extrinsics: each camera's pose in the body frame as the parameters say; None where they don't.
+            warnings: where fixes without a transform are complained of.
+
+        Raises:
+            HyperPoseError: parameters contradict each other, or what they ask for is not installed.
+        """
+        values = parameters()
+        self._parameters = parameters
+        self._warnings = warnings
+        self._missing: Counter[str] = Counter()
+        self._latest_missing = ""
+        self._sender: TransformSender | None = None
+        tree = FrameTree()
+        self.odometry = create_odometry(node, values, warnings)
+        try:
+            self.plan = TransformPlan(values, extrinsics, tree, self.odometry)
+            if self.plan.mode != "none":
+                self._sender = TransformSender(node, tree, lambda: _ADVICE[self.plan.mode])
+            self._listener = FrameListener(node, tree, self._on_moving)
+        except Exception:
+            self._destroy_created()
+            raise
+
+    def send(self, fix: Fix) -> None:
+        """Send a trusted fix's transform, where one is wanted and known."""
+        placement = self.plan.placement(fix)
+        self._latest_missing = placement.text if isinstance(placement, Missing) else ""
+        if isinstance(placement, Missing):
+            self._missing[placement.cause] += 1
+            self._warnings.warn(placement.cause, placement.text)
+        elif placement is not None and self._sender is not None:
+            self._sender.send(placement, self._stamp(fix.stamp_ns))
+
+    def forget(self) -> None:
+        """Send nothing again of what was known so far: the next fix begins anew."""
+        if self._sender is not None:
+            self._sender.forget()
+
+    def health(self) -> TransformHealth:
+        """Return how it stands with the transform."""
+        problem, sent = "", 0
+        if self._sender is not None:
+            problem, sent = self._sender.problem, self._sender.sent
+        problem = problem or self._latest_missing
+        if not problem and self.odometry is not None:
+            problem = self.odometry.problem
+        return TransformHealth(self.plan.describe(), sent, dict(self._missing), problem)
+
+    def destroy(self) -> None:
+        """Unsubscribe, and take the publisher down."""
+        self._listener.destroy()
+        self._destroy_created()
+
+    def _destroy_created(self) -> None:
+        if self._sender is not None:
+            self._sender.destroy()
+        if self.odometry is not None:
+            self.odometry.destroy()
+
+    def _on_moving(self, parent: str, stamp_ns: int) -> None:
+        # Who looks up map -> base needs map -> odom at the stamps of odom -> base.
+        if self._sender is not None and self.plan.mode == "map_odom" and parent == self.plan.odom_frame:
+            self._sender.keep(self._stamp(stamp_ns))
+
+    def _stamp(self, stamp_ns: int) -> int:
+        """Return the stamp that a transform goes out with: ahead only where its child hardly moves."""
+        if self.plan.mode != "map_odom":
+            return stamp_ns
+        return stamp_ns + round(self._parameters().transform_tolerance * 1e9)

@@ -1,0 +1,1 @@
+"""The viewer: shows a run without RViz."""
