@@ -18,11 +18,11 @@ from hyperpose_core.checkpoint.file import (
     load_checkpoint,
     save_checkpoint,
 )
-from hyperpose_core.datasets.records import World
 from hyperpose_core.geometry.poses import (
     Pose,
     rotation_vector_to_quaternion,
 )
+from hyperpose_core.geometry.world import World
 from hyperpose_core.images import Preprocessing, RgbImage
 from hyperpose_core.models.registry import build_model, default_normalisation
 from hyperpose_core.uncertainty.covariance import Uncertainty

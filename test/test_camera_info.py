@@ -33,8 +33,8 @@ from hyperpose_core.checkpoint.file import (  # noqa: E402
     load_checkpoint,
     save_checkpoint,
 )
-from hyperpose_core.datasets.records import CameraModel  # noqa: E402
 from hyperpose_core.errors import HyperPoseError  # noqa: E402
+from hyperpose_core.geometry.camera import CameraModel  # noqa: E402
 from hyperpose_core.images import Preprocessing, RgbImage  # noqa: E402
 from hyperpose_core.inference.estimator import PoseEstimator  # noqa: E402
 from hyperpose_ros.common.conversions import BadImageError  # noqa: E402

@@ -17,8 +17,9 @@ from hyperpose_core.checkpoint.file import (
     load_checkpoint,
     save_checkpoint,
 )
-from hyperpose_core.datasets.records import CameraModel, World
 from hyperpose_core.errors import HyperPoseError
+from hyperpose_core.geometry.camera import CameraModel
+from hyperpose_core.geometry.world import World
 from hyperpose_core.inference.estimator import PoseEstimator
 
 

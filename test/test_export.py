@@ -21,9 +21,10 @@ from hyperpose_core.checkpoint.file import (
     save_checkpoint,
 )
 from hyperpose_core.cli.main import main
-from hyperpose_core.datasets.records import CameraModel, World
 from hyperpose_core.errors import HyperPoseError
+from hyperpose_core.geometry.camera import CameraModel
 from hyperpose_core.geometry.poses import orientation_errors_deg
+from hyperpose_core.geometry.world import World
 from hyperpose_core.images import Preprocessing, RgbImage
 from hyperpose_core.inference.engines.build_network import build_network
 from hyperpose_core.inference.estimator import (

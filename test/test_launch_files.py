@@ -28,7 +28,7 @@ from hyperpose_core.checkpoint.file import (
     load_checkpoint,
     save_checkpoint,
 )
-from hyperpose_core.datasets.records import World
+from hyperpose_core.geometry.world import World
 from hyperpose_ros.bags.dataset_to_bag import main as dataset_to_bag
 
 LAUNCH_FILES = Path(__file__).resolve().parents[1] / "launch"

@@ -11,8 +11,9 @@ import pytest
 import torch
 
 from hyperpose_core.datasets.image_cache import ImageCache
-from hyperpose_core.datasets.records import CameraModel, PosedImage, PosedImageSet
+from hyperpose_core.datasets.records import PosedImage, PosedImageSet
 from hyperpose_core.errors import HyperPoseError
+from hyperpose_core.geometry.camera import CameraModel
 from hyperpose_core.geometry.poses import (
     Pose,
     orientation_errors_deg,

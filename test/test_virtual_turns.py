@@ -14,8 +14,8 @@ from hyperpose_core.checkpoint.file import (
     Checkpoint,
     save_checkpoint,
 )
-from hyperpose_core.datasets.records import CameraModel
 from hyperpose_core.errors import HyperPoseError
+from hyperpose_core.geometry.camera import CameraModel
 from hyperpose_core.geometry.poses import (
     Pose,
     orientation_errors_deg,

@@ -20,9 +20,10 @@ from hyperpose_core.checkpoint.tensor_file import (
     tensor_file_size,
     write_tensor_file,
 )
-from hyperpose_core.datasets.records import CameraModel, World
 from hyperpose_core.errors import HyperPoseError
+from hyperpose_core.geometry.camera import CameraModel
 from hyperpose_core.geometry.poses import Array
+from hyperpose_core.geometry.world import World
 from hyperpose_core.images import Preprocessing
 from hyperpose_core.uncertainty.covariance import Uncertainty
 from hyperpose_core.uncertainty.region import TrainedRegion

@@ -13,8 +13,8 @@ from hyperpose_core.checkpoint.file import (
     Checkpoint,
     save_checkpoint,
 )
-from hyperpose_core.datasets.records import World
 from hyperpose_core.errors import HyperPoseError
+from hyperpose_core.geometry.world import World
 from hyperpose_core.images import Preprocessing
 from hyperpose_core.models.registry import MODEL_NAMES, default_normalisation
 from hyperpose_core.released.importer import (

@@ -9,7 +9,7 @@ from pathlib import Path
 from hyperpose_core.datasets.cambridge import looks_like_cambridge, open_cambridge
 from hyperpose_core.datasets.colmap import looks_like_colmap, open_colmap
 from hyperpose_core.datasets.label_csv import open_label_csv
-from hyperpose_core.datasets.records import CameraModel, PosedImage, PosedImageSet, World
+from hyperpose_core.datasets.records import PosedImage, PosedImageSet
 from hyperpose_core.datasets.robotcar import looks_like_robotcar, open_robotcar
 from hyperpose_core.datasets.rosbag import open_rosbag
 from hyperpose_core.datasets.rosbag_reading import looks_like_rosbag
@@ -17,6 +17,8 @@ from hyperpose_core.datasets.seven_scenes import looks_like_seven_scenes, open_s
 from hyperpose_core.datasets.splits import MissingSplitError
 from hyperpose_core.datasets.transforms_json import looks_like_transforms_json, open_transforms_json
 from hyperpose_core.errors import HyperPoseError
+from hyperpose_core.geometry.camera import CameraModel
+from hyperpose_core.geometry.world import World
 
 __all__ = [
     "DATASET_FORMATS",

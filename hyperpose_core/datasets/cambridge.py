@@ -18,10 +18,12 @@ import numpy as np
 
 from hyperpose_core.datasets.findings import Findings, natural_order
 from hyperpose_core.datasets.options import parse_camera, parse_names
-from hyperpose_core.datasets.records import CameraModel, PosedImage, PosedImageSet, World
+from hyperpose_core.datasets.records import PosedImage, PosedImageSet
 from hyperpose_core.datasets.splits import MissingSplitError
 from hyperpose_core.errors import HyperPoseError
+from hyperpose_core.geometry.camera import CameraModel
 from hyperpose_core.geometry.poses import Pose
+from hyperpose_core.geometry.world import World
 
 ORIGINAL = "original"
 CONDITIONS = ("evening", "winter", "summer")

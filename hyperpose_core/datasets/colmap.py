@@ -12,10 +12,11 @@ from pathlib import Path
 from hyperpose_core.datasets.colmap_model import ColmapImage, model_files, read_cameras, read_images
 from hyperpose_core.datasets.findings import Findings, natural_order
 from hyperpose_core.datasets.options import parse_number
-from hyperpose_core.datasets.records import PosedImage, PosedImageSet, World
+from hyperpose_core.datasets.records import PosedImage, PosedImageSet
 from hyperpose_core.datasets.splits import SplitPolicy
 from hyperpose_core.errors import HyperPoseError
 from hyperpose_core.geometry.poses import Pose
+from hyperpose_core.geometry.world import World
 
 _MODEL_PLACES = (".", "sparse", "sparse/*", "colmap/sparse", "colmap/sparse/*")
 _IMAGE_FOLDER = "images"

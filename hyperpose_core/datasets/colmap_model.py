@@ -13,8 +13,8 @@ from pathlib import Path
 
 import numpy as np
 
-from hyperpose_core.datasets.records import CameraModel
 from hyperpose_core.errors import HyperPoseError
+from hyperpose_core.geometry.camera import CameraModel
 from hyperpose_core.geometry.poses import Array
 
 # Name and number of parameters of each camera model, by COLMAP's model id.

@@ -16,9 +16,11 @@ import numpy as np
 
 from hyperpose_core.datasets.findings import Findings
 from hyperpose_core.datasets.options import parse_camera, parse_numbers
-from hyperpose_core.datasets.records import CameraModel, PosedImage, PosedImageSet, World
+from hyperpose_core.datasets.records import PosedImage, PosedImageSet
 from hyperpose_core.datasets.splits import MissingSplitError
 from hyperpose_core.errors import HyperPoseError
+from hyperpose_core.geometry.camera import CameraModel
+from hyperpose_core.geometry.world import World
 
 COLUMNS = ("scene", "split", "seq", "img_path", "t1", "t2", "t3", "q1", "q2", "q3", "q4")
 CONVENTIONS = ("camera_to_world", "world_to_camera")

@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from hyperpose_core.datasets.records import CameraModel
 from hyperpose_core.errors import HyperPoseError
+from hyperpose_core.geometry.camera import CameraModel
 
 
 def parse_assignments(texts: Sequence[str]) -> dict[str, str]:

@@ -8,74 +8,12 @@ from pathlib import Path
 
 import numpy as np
 
-from hyperpose_core.geometry.poses import (
-    Array,
-    Pose,
-)
+from hyperpose_core.geometry.camera import CameraModel
+from hyperpose_core.geometry.poses import Array, Pose
+from hyperpose_core.geometry.world import World
 from hyperpose_core.images import RgbImage, read_image
 
 ImageReader = Callable[[Path], RgbImage]
-
-
-@dataclass(frozen=True)
-class CameraModel:
-    """A pinhole camera.
-
-    Attributes:
-        width: image width, pixels.
-        height: image height, pixels.
-        fx: focal length along x, pixels.
-        fy: focal length along y, pixels.
-        cx: principal point along x, pixels.
-        cy: principal point along y, pixels.
-        distortion: plumb-bob coefficients (k1, k2, p1, p2, k3); empty where the images have no distortion.
-    """
-
-    width: int
-    height: int
-    fx: float
-    fy: float
-    cx: float
-    cy: float
-    distortion: tuple[float, ...] = ()
-
-
-@dataclass(frozen=True, eq=False)
-class World:
-    """The frame that poses live in.
-
-    Attributes:
-        description: what the frame is, for people: "7Scenes redkitchen", "local east-north-up".
-        origin: where local (0, 0, 0) lies in the outer frame, float64 [3], metres; (easting, northing, up) if
-            `utm_zone` is known. Networks, messages and reports carry local values.
-        utm_zone: the outer frame's UTM zone ("30U"), or None where the outer frame isn't UTM.
-        up: unit vector that points up in the local frame, or None where it is not known.
-    """
-
-    description: str = ""
-    origin: Array = field(default_factory=lambda: np.zeros(3))
-    utm_zone: str | None = None
-    up: tuple[float, float, float] | None = None
-
-    def to_dict(self) -> dict[str, object]:
-        """Return plain data that JSON can hold, float64 kept exactly."""
-        return {
-            "description": self.description,
-            "origin": [float(value) for value in self.origin],
-            "utm_zone": self.utm_zone,
-            "up": None if self.up is None else list(self.up),
-        }
-
-    @classmethod
-    def from_dict(cls, data: Mapping[str, object]) -> World:
-        """Build from what `to_dict` gave."""
-        up = data["up"]
-        return cls(
-            description=str(data["description"]),
-            origin=np.asarray(data["origin"], dtype=np.float64),
-            utm_zone=None if data["utm_zone"] is None else str(data["utm_zone"]),
-            up=None if up is None else tuple(float(value) for value in up),  # type: ignore[arg-type, attr-defined]
-        )
 
 
 @dataclass(frozen=True, eq=False)

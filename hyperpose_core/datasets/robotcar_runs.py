@@ -9,7 +9,6 @@ from pathlib import Path
 
 import numpy as np
 
-from hyperpose_core.datasets.records import CameraModel, World
 from hyperpose_core.datasets.robotcar_logs import (
     GpsLog,
     InsLog,
@@ -42,7 +41,9 @@ from hyperpose_core.datasets.robotcar_tracks import (
     world_of,
 )
 from hyperpose_core.errors import HyperPoseError
+from hyperpose_core.geometry.camera import CameraModel
 from hyperpose_core.geometry.poses import Pose
+from hyperpose_core.geometry.world import World
 
 POSE_SOURCES = ("ins", "vo")
 

@@ -9,7 +9,6 @@ from pathlib import Path
 
 import numpy as np
 
-from hyperpose_core.datasets.records import World
 from hyperpose_core.datasets.robotcar_logs import InsLog, Stamps, VoLog
 from hyperpose_core.errors import HyperPoseError
 from hyperpose_core.geometry.poses import (
@@ -20,6 +19,7 @@ from hyperpose_core.geometry.poses import (
     matrix_to_quaternion,
     slerp,
 )
+from hyperpose_core.geometry.world import World
 
 LONGEST_GAP_NS = 500_000_000
 

@@ -15,7 +15,7 @@ import numpy as np
 
 from hyperpose_core.datasets.findings import Findings
 from hyperpose_core.datasets.options import parse_number, parse_numbers
-from hyperpose_core.datasets.records import CameraModel, PosedImage, PosedImageSet, World
+from hyperpose_core.datasets.records import PosedImage, PosedImageSet
 from hyperpose_core.datasets.rosbag_poses import GroundTruth, GroundTruthOptions
 from hyperpose_core.datasets.rosbag_reading import (
     COMPRESSED_IMAGE,
@@ -30,11 +30,13 @@ from hyperpose_core.datasets.rosbag_reading import (
 from hyperpose_core.datasets.rosbag_tracks import NoPoseError
 from hyperpose_core.datasets.splits import SplitPolicy
 from hyperpose_core.errors import HyperPoseError
+from hyperpose_core.geometry.camera import CameraModel
 from hyperpose_core.geometry.poses import (
     Pose,
     euler_to_matrix,
     matrix_to_quaternion,
 )
+from hyperpose_core.geometry.world import World
 
 _IMAGE_TYPES = (RAW_IMAGE, COMPRESSED_IMAGE)
 _CAMERA_INFO = "sensor_msgs/msg/CameraInfo"

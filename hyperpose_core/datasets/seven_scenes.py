@@ -14,9 +14,11 @@ import numpy as np
 
 from hyperpose_core.datasets.findings import Findings, first_image_size
 from hyperpose_core.datasets.options import parse_camera
-from hyperpose_core.datasets.records import CameraModel, PosedImage, PosedImageSet, World
+from hyperpose_core.datasets.records import PosedImage, PosedImageSet
 from hyperpose_core.datasets.splits import MissingSplitError
 from hyperpose_core.errors import HyperPoseError
+from hyperpose_core.geometry.camera import CameraModel
+from hyperpose_core.geometry.world import World
 
 _COLOUR_SUFFIXES = (".color.png", ".color.jpg", ".color.jpeg")
 _SPLIT_FILES = {"train": "TrainSplit.txt", "test": "TestSplit.txt"}

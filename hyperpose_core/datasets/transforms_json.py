@@ -18,9 +18,11 @@ import numpy as np
 
 from hyperpose_core.datasets.findings import Findings, first_image_size, natural_order
 from hyperpose_core.datasets.options import parse_number
-from hyperpose_core.datasets.records import CameraModel, PosedImage, PosedImageSet, World
+from hyperpose_core.datasets.records import PosedImage, PosedImageSet
 from hyperpose_core.datasets.splits import MissingSplitError, SplitPolicy
 from hyperpose_core.errors import HyperPoseError
+from hyperpose_core.geometry.camera import CameraModel
+from hyperpose_core.geometry.world import World
 
 _FILE = "transforms.json"
 _SPLITS = ("train", "val", "test")

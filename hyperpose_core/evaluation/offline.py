@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
-from hyperpose_core.datasets.records import PosedImage, PosedImageSet, World
+from hyperpose_core.datasets.records import PosedImage, PosedImageSet
 from hyperpose_core.errors import HyperPoseError
 from hyperpose_core.evaluation.comparison import Comparison
 from hyperpose_core.evaluation.condition_drop import pair_frames
@@ -21,6 +21,7 @@ from hyperpose_core.geometry.poses import (
     Array,
     Pose,
 )
+from hyperpose_core.geometry.world import World
 from hyperpose_core.images import RgbImage
 from hyperpose_core.inference.estimator import (
     PoseEstimate,

@@ -10,12 +10,13 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from hyperpose_core.datasets.records import PosedImage, PosedImageSet, World
+from hyperpose_core.datasets.records import PosedImage, PosedImageSet
 from hyperpose_core.errors import HyperPoseError
 from hyperpose_core.geometry.poses import (
     Array,
     Pose,
 )
+from hyperpose_core.geometry.world import World
 
 
 def join_datasets(parts: Sequence[PosedImageSet], name: str, by_part: bool = False) -> PosedImageSet:

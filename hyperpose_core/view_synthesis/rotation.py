@@ -13,8 +13,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from hyperpose_core.datasets.records import CameraModel
 from hyperpose_core.errors import HyperPoseError
+from hyperpose_core.geometry.camera import CameraModel
 from hyperpose_core.geometry.poses import Array
 from hyperpose_core.images import Preprocessing
 

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from hyperpose_core.datasets.records import CameraModel, PosedImage
+from hyperpose_core.datasets.records import PosedImage
+from hyperpose_core.geometry.camera import CameraModel
 from hyperpose_ros.bags.messages import (
     COMPRESSIONS,
     camera_info_message,

@@ -9,8 +9,9 @@ from geometry_msgs.msg import PoseStamped
 from sensor_msgs.msg import CameraInfo, CompressedImage
 from std_msgs.msg import Header
 
-from hyperpose_core.datasets.records import CameraModel, PosedImage
+from hyperpose_core.datasets.records import PosedImage
 from hyperpose_core.errors import HyperPoseError
+from hyperpose_core.geometry.camera import CameraModel
 from hyperpose_core.geometry.poses import Pose
 from hyperpose_core.images import RgbImage, read_image
 from hyperpose_ros.common.conversions import (

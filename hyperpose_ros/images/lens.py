@@ -11,8 +11,8 @@ import numpy as np
 import numpy.typing as npt
 from sensor_msgs.msg import CameraInfo
 
-from hyperpose_core.datasets.records import CameraModel
 from hyperpose_core.errors import HyperPoseError
+from hyperpose_core.geometry.camera import CameraModel
 from hyperpose_core.images import Preprocessing
 
 _FISHEYE = "equidistant"
