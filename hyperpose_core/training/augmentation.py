@@ -13,13 +13,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from hyperpose_core.geometry.torch_rotations import multiply_quaternions, turn_quaternions
 from hyperpose_core.training.recipe import Augmentation
-from hyperpose_core.view_synthesis.rotation import (
-    Intrinsics,
-    multiply_quaternions,
-    turn_images,
-    turn_quaternions,
-)
+from hyperpose_core.view_synthesis.rotation import Intrinsics, turn_images
 from hyperpose_core.view_synthesis.translation import (
     Moves,
     move_images,

@@ -17,13 +17,11 @@ from hyperpose_core.geometry.poses import (
     matrix_to_quaternion,
     quaternion_to_rotation_vector,
 )
+from hyperpose_core.geometry.torch_rotations import turn_quaternions
 from hyperpose_core.training.augmentation import INTERPOLATION, TRANSLATION
 from hyperpose_core.training.recipe import Augmentation
 from hyperpose_core.view_synthesis.depth_maps import DepthMaps
-from hyperpose_core.view_synthesis.rotation import (
-    Intrinsics,
-    turn_quaternions,
-)
+from hyperpose_core.view_synthesis.rotation import Intrinsics
 from hyperpose_core.view_synthesis.translation import Moves
 
 _LARGEST_ANGLE_DEG = 40.0  # between two cameras, one of which is moved towards the other

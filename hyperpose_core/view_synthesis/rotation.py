@@ -16,6 +16,11 @@ from torch import Tensor
 from hyperpose_core.errors import HyperPoseError
 from hyperpose_core.geometry.camera import CameraModel
 from hyperpose_core.geometry.poses import Array
+from hyperpose_core.geometry.torch_rotations import (
+    multiply_quaternions,
+    rotation_matrices,
+    turn_quaternions,
+)
 from hyperpose_core.images import Preprocessing
 
 
@@ -139,32 +144,7 @@ class TurnedViews:
         return values[:: len(self._turns)]
 
 
-def turn_quaternions(vectors: Tensor) -> Tensor:
-    """Return the unit quaternions [N, 4] of rotation vectors [N, 3], radians."""
-    half = torch.linalg.vector_norm(vectors, dim=1, keepdim=True) / 2
-    # sinc(x) is sin(pi x) / (pi x): the exponential map without a division by a zero angle.
-    return torch.cat([torch.cos(half), vectors / 2 * torch.sinc(half / math.pi)], dim=1)
-
-
-def multiply_quaternions(left: Tensor, right: Tensor) -> Tensor:
-    """Return the products of quaternions [N, 4]."""
-    w = left[:, :1] * right[:, :1] - (left[:, 1:] * right[:, 1:]).sum(1, keepdim=True)
-    vector = left[:, :1] * right[:, 1:] + right[:, :1] * left[:, 1:]
-    return torch.cat([w, vector + torch.linalg.cross(left[:, 1:], right[:, 1:])], dim=1)
-
-
 def _rotation_grid(rotations: Tensor, camera: Intrinsics, height: int, width: int) -> Tensor:
     """Return where each pixel of the turned cameras lies in the original image, in grid_sample's units."""
     points = torch.einsum("nij,jhw->nihw", rotations, camera.rays(height, width))
     return camera.grid(points, height, width)
-
-
-def rotation_matrices(quaternions: Tensor) -> Tensor:
-    """Return the matrices [N, 3, 3] of unit quaternions [N, 4]."""
-    w, x, y, z = quaternions.unbind(1)
-    rows = [
-        1 - 2 * (y * y + z * z), 2 * (x * y - w * z), 2 * (x * z + w * y),
-        2 * (x * y + w * z), 1 - 2 * (x * x + z * z), 2 * (y * z - w * x),
-        2 * (x * z - w * y), 2 * (y * z + w * x), 1 - 2 * (x * x + y * y),
-    ]  # fmt: skip
-    return torch.stack(rows, dim=1).view(-1, 3, 3)

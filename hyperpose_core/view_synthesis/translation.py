@@ -13,10 +13,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from hyperpose_core.view_synthesis.rotation import (
-    Intrinsics,
-    rotation_matrices,
-)
+from hyperpose_core.geometry.torch_rotations import rotation_matrices
+from hyperpose_core.view_synthesis.rotation import Intrinsics
 
 
 class Moves(NamedTuple):

@@ -1,0 +1,36 @@
+"""Rotations in batches of PyTorch tensors; conventions are those of `poses`.
+
+Quaternions are (w, x, y, z).
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+
+
+def turn_quaternions(vectors: Tensor) -> Tensor:
+    """Return the unit quaternions [N, 4] of rotation vectors [N, 3], radians."""
+    half = torch.linalg.vector_norm(vectors, dim=1, keepdim=True) / 2
+    # sinc(x) is sin(pi x) / (pi x): the exponential map without a division by a zero angle.
+    return torch.cat([torch.cos(half), vectors / 2 * torch.sinc(half / math.pi)], dim=1)
+
+
+def multiply_quaternions(left: Tensor, right: Tensor) -> Tensor:
+    """Return the products of quaternions [N, 4]."""
+    w = left[:, :1] * right[:, :1] - (left[:, 1:] * right[:, 1:]).sum(1, keepdim=True)
+    vector = left[:, :1] * right[:, 1:] + right[:, :1] * left[:, 1:]
+    return torch.cat([w, vector + torch.linalg.cross(left[:, 1:], right[:, 1:])], dim=1)
+
+
+def rotation_matrices(quaternions: Tensor) -> Tensor:
+    """Return the matrices [N, 3, 3] of unit quaternions [N, 4]."""
+    w, x, y, z = quaternions.unbind(1)
+    rows = [
+        1 - 2 * (y * y + z * z), 2 * (x * y - w * z), 2 * (x * z + w * y),
+        2 * (x * y + w * z), 1 - 2 * (x * x + z * z), 2 * (y * z - w * x),
+        2 * (x * z - w * y), 2 * (y * z + w * x), 1 - 2 * (x * x + y * y),
+    ]  # fmt: skip
+    return torch.stack(rows, dim=1).view(-1, 3, 3)
