@@ -23,7 +23,7 @@ from hyperpose_core.geometry.poses import (
 )
 from hyperpose_core.images import Preprocessing
 from hyperpose_core.inference.estimator import PoseEstimator
-from hyperpose_core.view_synthesis.rotation import TurnedViews
+from hyperpose_core.inference.rotation_averaging import TurnedViews
 
 CAMERA = CameraModel(width=128, height=96, fx=110.0, fy=110.0, cx=63.5, cy=47.5)
 

@@ -27,8 +27,8 @@ from hyperpose_core.inference.engines.engine import (
     Engine,
     check_choice,
 )
+from hyperpose_core.inference.rotation_averaging import TurnedViews
 from hyperpose_core.uncertainty.feature_distance import Answers
-from hyperpose_core.view_synthesis.rotation import TurnedViews
 
 
 @dataclass(frozen=True, eq=False)
