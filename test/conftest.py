@@ -12,12 +12,8 @@ import numpy as np
 import pytest
 import torch
 
-from hyperpose_core.checkpoint.file import (
-    Checkpoint,
-    PositionNormalisation,
-    load_checkpoint,
-    save_checkpoint,
-)
+from hyperpose_core.checkpoint.file import Checkpoint, load_checkpoint, save_checkpoint
+from hyperpose_core.checkpoint.normalisation import PositionNormalisation
 from hyperpose_core.geometry.poses import (
     Pose,
     rotation_vector_to_quaternion,

@@ -14,12 +14,8 @@ import torch
 from conftest import draw_image, see_images
 from small_networks import small
 
-from hyperpose_core.checkpoint.file import (
-    Checkpoint,
-    PositionNormalisation,
-    load_checkpoint,
-    save_checkpoint,
-)
+from hyperpose_core.checkpoint.file import Checkpoint, load_checkpoint, save_checkpoint
+from hyperpose_core.checkpoint.normalisation import PositionNormalisation
 from hyperpose_core.cli.main import main
 from hyperpose_core.errors import HyperPoseError
 from hyperpose_core.geometry.camera import CameraModel

@@ -34,12 +34,8 @@ from ros_helpers import TestPeer, diagnostic_values, send_until, wait_until  # n
 from sensor_msgs.msg import Image  # noqa: E402
 from std_srvs.srv import Trigger  # noqa: E402
 
-from hyperpose_core.checkpoint.file import (
-    Checkpoint,
-    PositionNormalisation,
-    load_checkpoint,
-    save_checkpoint,
-)
+from hyperpose_core.checkpoint.file import Checkpoint, load_checkpoint, save_checkpoint
+from hyperpose_core.checkpoint.normalisation import PositionNormalisation
 from hyperpose_core.inference.estimator import (  # noqa: E402
     PoseEstimate,
     PoseEstimator,

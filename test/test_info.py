@@ -9,12 +9,8 @@ import numpy as np
 import pytest
 import torch
 
-from hyperpose_core.checkpoint.file import (
-    Checkpoint,
-    PositionNormalisation,
-    load_checkpoint,
-    save_checkpoint,
-)
+from hyperpose_core.checkpoint.file import Checkpoint, load_checkpoint, save_checkpoint
+from hyperpose_core.checkpoint.normalisation import PositionNormalisation
 from hyperpose_core.cli.info import part_sizes
 from hyperpose_core.cli.main import main
 from hyperpose_core.images import Preprocessing

@@ -11,7 +11,7 @@ from conftest import see_images
 from small_networks import HYPERNETWORKS, draw_inputs, loss_of, small
 from torch import Tensor, nn
 
-from hyperpose_core.checkpoint.file import PositionNormalisation
+from hyperpose_core.checkpoint.normalisation import PositionNormalisation
 from hyperpose_core.datasets import open_dataset
 from hyperpose_core.images import Preprocessing
 from hyperpose_core.models.base import PoseModel

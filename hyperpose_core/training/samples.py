@@ -12,7 +12,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from hyperpose_core.checkpoint.file import PositionNormalisation
+from hyperpose_core.checkpoint.normalisation import PositionNormalisation
 from hyperpose_core.datasets.image_cache import ImageCache
 from hyperpose_core.datasets.records import PosedImageSet
 from hyperpose_core.errors import HyperPoseError
