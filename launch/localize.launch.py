@@ -22,9 +22,9 @@ from launch_ros.actions import LifecycleNode
 from launch_ros.parameter_descriptions import ParameterValue
 from launch_ros.substitutions import FindPackageShare
 
-from hyperpose_ros.parameters.declaration import Declaration
+from hyperpose_ros.parameters.declaration import Declaration, declarations
 from hyperpose_ros.parameters.launch_values import value_from_text
-from hyperpose_ros.parameters.localizer import declarations
+from hyperpose_ros.parameters.localizer import LocalizerParameters
 from launch import LaunchContext, LaunchDescription
 
 # The parameters that are arguments, too; the others are set in the parameter file.
@@ -110,7 +110,7 @@ def generate_launch_description() -> LaunchDescription:
 
 
 def _offered() -> list[Declaration]:
-    declared = {declaration.name: declaration for declaration in declarations()}
+    declared = {declaration.name: declaration for declaration in declarations(LocalizerParameters)}
     return [declared[name] for name in _PARAMETERS]
 
 

@@ -240,8 +240,8 @@ def test_a_wrong_parameter_is_named(
 ) -> None:
     monkeypatch.setenv("ROS_DOMAIN_ID", str(domain))
     assert evaluator_main(["--ros-args", "-p", "ground_truth_type:=lidar"]) == 2
-    line = "evaluator: error: parameter ground_truth_type must be one of pose, odometry, not 'lidar'"
+    line = "evaluator: error: parameter ground_truth_type is 'lidar'; it must be one of pose, odometry"
     assert capfd.readouterr().err.strip() == line
     assert evaluator_main(["--ros-args", "-p", "idle_timeout:=soon"]) == 2
     (line,) = capfd.readouterr().err.strip().splitlines()
-    assert line.startswith("evaluator: error: parameter idle_timeout: ")
+    assert line.startswith("evaluator: error: parameter idle_timeout is 'soon', of type string")

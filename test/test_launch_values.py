@@ -10,20 +10,15 @@ import pytest
 import yaml
 
 from hyperpose_core.errors import HyperPoseError
-from hyperpose_ros.parameters import (
-    evaluator as evaluator_parameters,
-)
-from hyperpose_ros.parameters import (
-    localizer as localizer_parameters,
-)
-from hyperpose_ros.parameters import (
-    viewer as viewer_parameters,
-)
+from hyperpose_ros.parameters.declaration import declarations
+from hyperpose_ros.parameters.evaluator import EvaluatorParameters
 from hyperpose_ros.parameters.launch_values import value_from_text
+from hyperpose_ros.parameters.localizer import LocalizerParameters
+from hyperpose_ros.parameters.viewer import ViewerParameters
 
 PROJECT_ROOT = Path(__file__).resolve().parents[1]
 LAUNCH_FILES = sorted((PROJECT_ROOT / "launch").glob("*.launch.py"))
-LOCALIZER = {declaration.name: declaration for declaration in localizer_parameters.declarations()}
+LOCALIZER = {declaration.name: declaration for declaration in declarations(LocalizerParameters)}
 
 
 @pytest.mark.parametrize(
@@ -66,8 +61,8 @@ def test_every_argument_says_what_it_is(path: Path) -> None:
 
 
 def test_launch_files_give_their_nodes_parameters_that_these_have() -> None:
-    evaluator = {declaration.name for declaration in evaluator_parameters.declarations()}
-    viewer = {declaration.name for declaration in viewer_parameters.declarations()}
+    evaluator = {declaration.name for declaration in declarations(EvaluatorParameters)}
+    viewer = {declaration.name for declaration in declarations(ViewerParameters)}
     assert set(assigned("localize.launch.py", "_PARAMETERS")) <= set(LOCALIZER)
     assert set(assigned("view.launch.py", "parameters")) <= viewer
     assert set(assigned("replay.launch.py", "parameters")) <= evaluator

@@ -61,6 +61,7 @@ from hyperpose_ros.fusion.pose_fusion import (  # noqa: E402
 )
 from hyperpose_ros.images.cameras import (  # noqa: E402
     Camera,
+    declare_cameras,
     read_cameras,
 )
 from hyperpose_ros.images.inbox import Frame  # noqa: E402
@@ -79,7 +80,7 @@ MILLISECOND = 1_000_000
 
 
 def test_cameras_have_topics_and_extrinsics_by_name() -> None:
-    given = {"front": FRONT, "rear": ()}
+    given = {"front.camera_extrinsics": FRONT, "rear.camera_extrinsics": ()}
     front, rear = read_cameras(LocalizerParameters(cameras=("front", "rear")), given.__getitem__)
     assert (front.name, front.topic, front.info_topic) == ("front", "front/image", "front/camera_info")
     assert rear.name == "rear" and rear.extrinsics is None
@@ -379,7 +380,7 @@ def make_node(domain_id: int) -> Iterator[Callable[..., Node]]:
 )
 def test_names_that_no_topics_can_have_are_refused(make_node: Callable[..., Node], given: str) -> None:
     with pytest.raises(HyperPoseError, match="parameter cameras is .*; it must be different names") as caught:
-        NodeParameters(make_node(f"cameras:={given}"), lambda: False)
+        NodeParameters(make_node(f"cameras:={given}"), LocalizerParameters)
     assert "\n" not in str(caught.value)
 
 
@@ -387,21 +388,27 @@ def test_each_named_camera_has_described_extrinsics(make_node: Callable[..., Nod
     node = make_node(
         "cameras:=[front, rear]", f"front.camera_extrinsics:={list(FRONT)}", "raer.camera_extrinsics:=[1.]"
     )
-    parameters = NodeParameters(node, lambda: False)
+    parameters = NodeParameters(node, LocalizerParameters)
+    declare_cameras(parameters)
     assert parameters.values.cameras == ("front", "rear")
-    assert parameters.extrinsics_of("front") == FRONT and parameters.extrinsics_of("rear") == ()
+    assert parameters.value("front.camera_extrinsics") == FRONT
+    assert parameters.value("rear.camera_extrinsics") == ()
     described = node.describe_parameter("rear.camera_extrinsics")
     assert "optical frame" in described.description and "6 or 7" in described.additional_constraints
     assert list(unused_overrides(node)) == ["raer.camera_extrinsics"], "a name that no camera has"
     with pytest.raises(HyperPoseError, match="front.camera_extrinsics is .*6 or 7 numbers"):
-        NodeParameters(make_node("cameras:=[front]", "front.camera_extrinsics:=[1.,2.]"), lambda: False)
+        declare_cameras(
+            NodeParameters(
+                make_node("cameras:=[front]", "front.camera_extrinsics:=[1.,2.]"), LocalizerParameters
+            )
+        )
 
 
 def test_cameras_may_be_named_after_the_start(make_node: Callable[..., Node]) -> None:
     node = make_node(f"front.camera_extrinsics:={list(FRONT)}")
-    parameters = NodeParameters(node, lambda: False)
+    parameters = NodeParameters(node, LocalizerParameters)
     assert node.set_parameters([Parameter("cameras", value=["front"])])[0].successful
-    parameters.declare_cameras()
-    assert parameters.extrinsics_of("front") == FRONT
+    declare_cameras(parameters)
+    assert parameters.value("front.camera_extrinsics") == FRONT
     refused = node.set_parameters([Parameter("cameras", value=["front", "front"])])[0]
     assert not refused.successful and "different names" in refused.reason

@@ -91,10 +91,13 @@ def test_the_core_can_be_imported_where_there_is_no_ros() -> None:
 
 
 def test_the_parameter_file_names_every_parameter_with_its_default() -> None:
-    parameters = pytest.importorskip("hyperpose_ros.parameters.localizer", reason="rclpy is missing")
+    pytest.importorskip("rclpy", reason="rclpy is missing")
+    from hyperpose_ros.parameters.declaration import declarations
+    from hyperpose_ros.parameters.localizer import LocalizerParameters
+
     text = (PROJECT / "config" / "localizer.yaml").read_text()
     values = yaml.safe_load(text)["/**"]["ros__parameters"]
-    declared = {declaration.name: declaration.default for declaration in parameters.declarations()}
+    declared = {declaration.name: declaration.default for declaration in declarations(LocalizerParameters)}
     unset = {name for name, default in declared.items() if default == ()}
     assert values == {name: default for name, default in declared.items() if name not in unset}
     for name in unset:

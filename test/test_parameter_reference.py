@@ -8,13 +8,11 @@ import pytest
 
 pytest.importorskip("rclpy", reason="rclpy is missing")
 
-from hyperpose_ros.parameters.evaluator import declarations as evaluator_declarations  # noqa: E402
-from hyperpose_ros.parameters.localizer import declarations  # noqa: E402
-from hyperpose_ros.parameters.reference import (  # noqa: E402
-    main,
-    reference,
-)
-from hyperpose_ros.parameters.viewer import declarations as viewer_declarations  # noqa: E402
+from hyperpose_ros.parameters.declaration import declarations  # noqa: E402
+from hyperpose_ros.parameters.evaluator import EvaluatorParameters  # noqa: E402
+from hyperpose_ros.parameters.localizer import LocalizerParameters  # noqa: E402
+from hyperpose_ros.parameters.reference import main, reference  # noqa: E402
+from hyperpose_ros.parameters.viewer import ViewerParameters  # noqa: E402
 
 
 def test_the_reference_in_docs_is_current(capsys: pytest.CaptureFixture[str]) -> None:
@@ -23,7 +21,8 @@ def test_the_reference_in_docs_is_current(capsys: pytest.CaptureFixture[str]) ->
 
 def test_every_parameter_has_a_row_with_all_that_is_declared() -> None:
     lines = reference().splitlines()
-    everything = (*declarations(), *evaluator_declarations(), *viewer_declarations())
+    kinds = (LocalizerParameters, EvaluatorParameters, ViewerParameters)
+    everything = [declaration for kind in kinds for declaration in declarations(kind)]
     for declaration in everything:
         word = declaration.change.name.lower().replace("_", " ")
         assert f"- {word}: {declaration.change.value}" in lines

@@ -15,11 +15,8 @@ from rclpy.parameter import Parameter  # noqa: E402
 from ros_helpers import claimed_domain  # noqa: E402
 
 from hyperpose_core.errors import HyperPoseError  # noqa: E402
-from hyperpose_ros.parameters.declaration import Change  # noqa: E402
-from hyperpose_ros.parameters.localizer import (  # noqa: E402
-    LocalizerParameters,
-    declarations,
-)
+from hyperpose_ros.parameters.declaration import Change, declarations  # noqa: E402
+from hyperpose_ros.parameters.localizer import LocalizerParameters  # noqa: E402
 from hyperpose_ros.parameters.on_node import (  # noqa: E402
     NodeParameters,
     has_override,
@@ -53,25 +50,23 @@ def make_node(context: Context) -> Iterator[NodeMaker]:
         node.destroy_node()
 
 
-def unconfigured() -> bool:
-    return False
-
-
 def test_a_node_without_overrides_has_the_declared_defaults(make_node: NodeMaker) -> None:
-    assert NodeParameters(make_node(), unconfigured).values == LocalizerParameters()
+    assert NodeParameters(make_node(), LocalizerParameters).values == LocalizerParameters()
 
 
 def test_overrides_are_applied(make_node: NodeMaker) -> None:
     node = make_node(
         "checkpoint:=/a/b", "threads:=3", "max_age:=0.5", "camera_extrinsics:=[1.,2.,3.,0.,0.,0.]"
     )
-    values = NodeParameters(node, unconfigured).values
+    values = NodeParameters(node, LocalizerParameters).values
     assert (values.checkpoint, values.threads, values.max_age) == ("/a/b", 3, 0.5)
     assert values.camera_extrinsics == (1.0, 2.0, 3.0, 0.0, 0.0, 0.0)
 
 
 def test_extrinsics_may_be_given_as_an_empty_list(make_node: NodeMaker) -> None:
-    assert NodeParameters(make_node("camera_extrinsics:=[]"), unconfigured).values.camera_extrinsics == ()
+    assert (
+        NodeParameters(make_node("camera_extrinsics:=[]"), LocalizerParameters).values.camera_extrinsics == ()
+    )
 
 
 @pytest.mark.parametrize(
@@ -97,13 +92,13 @@ def test_an_impossible_override_is_refused_with_the_reason(
     make_node: NodeMaker, override: str, reason: str
 ) -> None:
     with pytest.raises(HyperPoseError, match=reason) as caught:
-        NodeParameters(make_node(override), unconfigured)
+        NodeParameters(make_node(override), LocalizerParameters)
     assert "\n" not in str(caught.value)
 
 
 def test_an_override_that_nothing_declares_is_named_with_the_nearest_name(make_node: NodeMaker) -> None:
     node = make_node("chekpoint:=/a/b", "qos_overrides./imagee.subscription.depth:=3", "use_sim_time:=true")
-    NodeParameters(node, unconfigured)
+    NodeParameters(node, LocalizerParameters)
     sentences = unused_overrides(node)
     assert set(sentences) == {"chekpoint", "qos_overrides./imagee.subscription.depth"}
     assert "did you mean checkpoint?" in sentences["chekpoint"]
@@ -113,7 +108,7 @@ def test_an_override_that_nothing_declares_is_named_with_the_nearest_name(make_n
 def test_what_may_change_at_any_time_does_and_bad_values_do_not(make_node: NodeMaker) -> None:
     node = make_node()
     configured: list[bool] = []
-    parameters = NodeParameters(node, lambda: bool(configured))
+    parameters = NodeParameters(node, LocalizerParameters, lambda: bool(configured))
     configured.append(True)
     assert node.set_parameters([Parameter("path_length", value=7)])[0].successful
     assert parameters.values.path_length == 7
@@ -128,7 +123,7 @@ def test_what_may_change_at_any_time_does_and_bad_values_do_not(make_node: NodeM
 def test_what_is_read_at_configuration_changes_only_before_it(make_node: NodeMaker) -> None:
     node = make_node()
     configured: list[bool] = []
-    parameters = NodeParameters(node, lambda: bool(configured))
+    parameters = NodeParameters(node, LocalizerParameters, lambda: bool(configured))
     assert node.set_parameters([Parameter("map_frame", value="first")])[0].successful
     configured.append(True)
     result = node.set_parameters([Parameter("map_frame", value="second")])[0]
@@ -139,7 +134,7 @@ def test_what_is_read_at_configuration_changes_only_before_it(make_node: NodeMak
 def test_the_checkpoint_may_be_named_at_any_time_and_says_what_loads_it(make_node: NodeMaker) -> None:
     node = make_node("checkpoint:=/first")
     configured: list[bool] = []
-    parameters = NodeParameters(node, lambda: bool(configured))
+    parameters = NodeParameters(node, LocalizerParameters, lambda: bool(configured))
     configured.append(True)
     assert node.set_parameters([Parameter("checkpoint", value="/second")])[0].successful
     assert parameters.values.checkpoint == "/second"
@@ -148,14 +143,14 @@ def test_the_checkpoint_may_be_named_at_any_time_and_says_what_loads_it(make_nod
 
 def test_what_is_read_at_the_start_never_changes(make_node: NodeMaker) -> None:
     node = make_node()
-    NodeParameters(node, unconfigured)
+    NodeParameters(node, LocalizerParameters)
     assert not node.set_parameters([Parameter("autostart", value=False)])[0].successful
 
 
 def test_every_parameter_describes_itself(make_node: NodeMaker) -> None:
     node = make_node()
-    NodeParameters(node, unconfigured)
-    for declaration in declarations():
+    NodeParameters(node, LocalizerParameters)
+    for declaration in declarations(LocalizerParameters):
         described = node.describe_parameter(declaration.name)
         assert described.description and described.additional_constraints
         assert described.read_only == (declaration.change is Change.START)

@@ -36,10 +36,9 @@ from hyperpose_ros.common.conversions import (
     stamp_to_nanoseconds,
 )
 from hyperpose_ros.evaluator.pose_log import PoseLog
-from hyperpose_ros.parameters.evaluator import (
-    declarations,
-    read_parameters,
-)
+from hyperpose_ros.parameters.declaration import declarations
+from hyperpose_ros.parameters.evaluator import EvaluatorParameters
+from hyperpose_ros.parameters.on_node import NodeParameters
 
 NODE_NAME = "evaluator"
 ESTIMATE_TOPIC = "localizer/pose"
@@ -90,7 +89,7 @@ class Evaluator(Node):
             HyperPoseError: a parameter has an impossible value.
         """
         super().__init__(NODE_NAME)
-        self.parameters = read_parameters(self)
+        self.parameters = NodeParameters(self, EvaluatorParameters).values
         self.log = PoseLog(round(self.parameters.match_tolerance * _NANOSECONDS))
         self._counters: dict[str, str] = {}
         self._started = self._last_pose = time.monotonic()
@@ -243,7 +242,8 @@ def _write(evaluator: Evaluator) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    lines = [f"  {item.name} [{item.default}]\n      {item.description}" for item in declarations()]
+    every = declarations(EvaluatorParameters)
+    lines = [f"  {item.name} [{item.default}]\n      {item.description}" for item in every]
     return argparse.ArgumentParser(
         prog=NODE_NAME,
         description=_DESCRIPTION,

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 from hyperpose_core.errors import HyperPoseError
 from hyperpose_core.geometry.poses import Pose
 from hyperpose_ros.common.conversions import pose_from_numbers
-from hyperpose_ros.parameters.localizer import LocalizerParameters
+from hyperpose_ros.parameters.localizer import LocalizerParameters, camera_declarations
+from hyperpose_ros.parameters.on_node import NodeParameters
 
 
 @dataclass(frozen=True, eq=False)
@@ -28,14 +30,21 @@ class Camera:
     extrinsics: Pose | None
 
 
-def read_cameras(
-    values: LocalizerParameters, extrinsics_of: Callable[[str], tuple[float, ...]]
-) -> tuple[Camera, ...]:
+def declare_cameras(parameters: NodeParameters[LocalizerParameters]) -> None:
+    """Declare the parameters of each camera that `cameras` names now.
+
+    Raises:
+        HyperPoseError: an override has the wrong type or an impossible value.
+    """
+    parameters.declare(camera_declarations(parameters.values.cameras))
+
+
+def read_cameras(values: LocalizerParameters, value_of: Callable[[str], Any]) -> tuple[Camera, ...]:
     """Return the cameras that a node's parameters speak of, in the order of the parameter `cameras`.
 
     Args:
         values: the node's parameters.
-        extrinsics_of: what NAME.camera_extrinsics says of a camera by its name; empty where it is not set.
+        value_of: returns the value of a parameter that `declare_cameras` declared, by its name.
 
     Raises:
         HyperPoseError: extrinsics are no pose, or are given for one camera where there are several.
@@ -43,19 +52,15 @@ def read_cameras(
     if not values.cameras:
         extrinsics = _extrinsics("camera_extrinsics", values.camera_extrinsics)
         return (Camera("", "image", "camera_info", extrinsics),)
+    names = [declaration.name for declaration in camera_declarations(values.cameras)]
     if values.camera_extrinsics:
         raise HyperPoseError(
             "parameter camera_extrinsics is for one camera; for those that the parameter cameras names, set "
-            + ", ".join(f"{name}.camera_extrinsics" for name in values.cameras)
+            + ", ".join(names)
         )
     return tuple(
-        Camera(
-            name,
-            f"{name}/image",
-            f"{name}/camera_info",
-            _extrinsics(f"{name}.camera_extrinsics", extrinsics_of(name)),
-        )
-        for name in values.cameras
+        Camera(camera, f"{camera}/image", f"{camera}/camera_info", _extrinsics(name, value_of(name)))
+        for camera, name in zip(values.cameras, names, strict=True)
     )
 
 

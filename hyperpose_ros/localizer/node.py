@@ -21,21 +21,16 @@ from hyperpose_ros.common.process import (
     process_age_s,
     run_node,
 )
-from hyperpose_ros.images.counters import (
-    FrameLedger,
-    LatencyRecorder,
-)
+from hyperpose_ros.images.cameras import declare_cameras
+from hyperpose_ros.images.counters import FrameLedger, LatencyRecorder
 from hyperpose_ros.localizer.diagnostics import (
     DiagnosticsPublisher,
     NodeHealth,
 )
 from hyperpose_ros.localizer.services import LocalizerServices
-from hyperpose_ros.parameters.localizer import declarations
-from hyperpose_ros.parameters.on_node import (
-    QOS_OVERRIDE_PREFIX,
-    NodeParameters,
-    unused_overrides,
-)
+from hyperpose_ros.parameters.declaration import declarations
+from hyperpose_ros.parameters.localizer import LocalizerParameters
+from hyperpose_ros.parameters.on_node import QOS_OVERRIDE_PREFIX, NodeParameters, unused_overrides
 
 if TYPE_CHECKING:
     from hyperpose_ros.localizer.session import Session
@@ -63,7 +58,8 @@ class Localizer(LifecycleNode):
         """
         super().__init__(NODE_NAME)
         self._session: Session | None = None
-        self._settings = NodeParameters(self, lambda: self._session is not None)
+        self._settings = NodeParameters(self, LocalizerParameters, lambda: self._session is not None)
+        declare_cameras(self._settings)
         self._ledger = FrameLedger() if ledger is None else ledger
         self._latencies = LatencyRecorder() if latencies is None else latencies
         self._state = "unconfigured"
@@ -184,9 +180,8 @@ def main() -> NoReturn:
 
 
 def _command_line() -> argparse.ArgumentParser:
-    lines = [
-        f"  {entry.name} (default {entry.default!r})\n      {entry.description}" for entry in declarations()
-    ]
+    every = declarations(LocalizerParameters)
+    lines = [f"  {entry.name} (default {entry.default!r})\n      {entry.description}" for entry in every]
     return argparse.ArgumentParser(
         prog=NODE_NAME,
         description="Tell where a camera is from each of its images (a ROS 2 lifecycle node).",

@@ -25,7 +25,7 @@ from hyperpose_ros.common.throttled_warnings import ThrottledWarnings
 from hyperpose_ros.fusion.locator import Locator
 from hyperpose_ros.fusion.validity import Judge
 from hyperpose_ros.images.camera_info import CameraCalibrations
-from hyperpose_ros.images.cameras import read_cameras
+from hyperpose_ros.images.cameras import declare_cameras, read_cameras
 from hyperpose_ros.images.counters import (
     FrameLedger,
     LatencyRecorder,
@@ -63,7 +63,7 @@ class Session:
     def __init__(
         self,
         node: LifecycleNode,
-        parameters: NodeParameters,
+        parameters: NodeParameters[LocalizerParameters],
         ledger: FrameLedger,
         latencies: LatencyRecorder,
     ) -> None:
@@ -74,8 +74,8 @@ class Session:
         """
         values = parameters.values
         checkpoint = _checkpoint_path(values)
-        parameters.declare_cameras()
-        self._cameras = read_cameras(values, parameters.extrinsics_of)
+        declare_cameras(parameters)
+        self._cameras = read_cameras(values, parameters.value)
         self._node = node
         self._parameters = parameters
         self._ledger = ledger

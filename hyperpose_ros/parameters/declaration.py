@@ -1,13 +1,13 @@
-"""What a parameter's declaration says: type, default, range, description, when it may change."""
+"""Parameters as fields of a dataclass: type, default, range, description, when each may change."""
 
 from __future__ import annotations
 
 import math
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from enum import Enum
-from typing import Any
+from typing import Any, cast
 
 from rcl_interfaces.msg import FloatingPointRange, IntegerRange, ParameterDescriptor
 from rclpy.parameter import Parameter
@@ -117,6 +117,24 @@ def parameter(default: Any, change: Change, description: str, **rules: Any) -> A
     """
     metadata = {"change": change, "description": description, "rules": rules}
     return field(default=default, metadata=metadata)
+
+
+def declarations(kind: type[Any]) -> tuple[Declaration, ...]:
+    """Return every parameter of a node, in the order in which they are declared.
+
+    Args:
+        kind: the node's dataclass of parameters, whose fields `parameter` made.
+    """
+    return tuple(
+        Declaration(
+            entry.name,
+            cast(Value, entry.default),
+            entry.metadata["description"],
+            entry.metadata["change"],
+            **entry.metadata["rules"],
+        )
+        for entry in fields(kind)
+    )
 
 
 def _are_names(elements: Sequence[object]) -> bool:

@@ -6,13 +6,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 
-from hyperpose_ros.parameters.declaration import (
-    Change,
-    Declaration,
-    parameter,
-)
+from hyperpose_ros.parameters.declaration import Change, Declaration, declarations, parameter
 
 
 @dataclass(frozen=True)
@@ -258,19 +254,6 @@ class LocalizerParameters:
 
 def camera_declarations(cameras: Iterable[str]) -> tuple[Declaration, ...]:
     """Return the parameters that each of several cameras has, by the cameras' names."""
-    (extrinsics,) = (entry for entry in declarations() if entry.name == "camera_extrinsics")
+    every = declarations(LocalizerParameters)
+    (extrinsics,) = (entry for entry in every if entry.name == "camera_extrinsics")
     return tuple(replace(extrinsics, name=f"{camera}.{extrinsics.name}") for camera in cameras)
-
-
-def declarations() -> tuple[Declaration, ...]:
-    """Return every parameter of the localizer, in the order in which they are declared."""
-    return tuple(
-        Declaration(
-            entry.name,
-            entry.default,  # type: ignore[arg-type]
-            entry.metadata["description"],
-            entry.metadata["change"],
-            **entry.metadata["rules"],
-        )
-        for entry in fields(LocalizerParameters)
-    )

@@ -1,10 +1,10 @@
-"""A node's parameters: declared from data, checked on every change, readable as one snapshot."""
+"""A node's parameters: declared from a dataclass, checked on every change, readable as one snapshot."""
 
 from __future__ import annotations
 
 import difflib
-from collections.abc import Callable, Mapping
-from typing import Any
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, Generic, TypeVar
 
 from rcl_interfaces.msg import SetParametersResult
 from rclpy.exceptions import InvalidParameterTypeException, InvalidParameterValueException
@@ -12,67 +12,66 @@ from rclpy.node import Node
 from rclpy.parameter import Parameter
 
 from hyperpose_core.errors import HyperPoseError
-from hyperpose_ros.parameters.declaration import (
-    Change,
-    Declaration,
-)
-from hyperpose_ros.parameters.localizer import (
-    LocalizerParameters,
-    camera_declarations,
-    declarations,
-)
+from hyperpose_ros.parameters.declaration import Change, Declaration, declarations
 
 QOS_OVERRIDE_PREFIX = "qos_overrides."
 
+Values = TypeVar("Values")
+"""A node's dataclass of parameters."""
 
-class NodeParameters:
-    """The localizer's parameters on a node: declared, checked on every change, readable as one snapshot.
+
+class NodeParameters(Generic[Values]):
+    """The parameters of a dataclass on a node: declared, checked on every change, readable as one snapshot.
 
     Attributes:
         values: the values now; replaced as a whole on a change, so that any thread may read it.
     """
 
-    def __init__(self, node: Node, is_configured: Callable[[], bool]) -> None:
+    values: Values
+
+    def __init__(
+        self, node: Node, kind: type[Values], is_configured: Callable[[], bool] = lambda: False
+    ) -> None:
         """Declare every parameter on a node.
 
         Args:
             node: the node, whose overrides (command line, YAML) are applied.
+            kind: the dataclass, whose fields `declaration.parameter` made.
             is_configured: tells whether what is read at configuration is in use now.
 
         Raises:
             HyperPoseError: an override has the wrong type or an impossible value.
         """
         self._node = node
+        self._kind = kind
         self._is_configured = is_configured
-        self._declarations = {declaration.name: declaration for declaration in declarations()}
-        self._of_cameras: dict[str, Declaration] = {}
+        self._declared: dict[str, Declaration] = {}
+        self._fields = declarations(kind)
         node.add_on_set_parameters_callback(self._check)
-        for declaration in self._declarations.values():
-            declare(node, declaration)
+        self.declare(self._fields)
         node.add_post_set_parameters_callback(self._refresh)
-        self.values = LocalizerParameters()
         self._refresh([])
-        self.declare_cameras()
 
-    def declare_cameras(self) -> None:
-        """Declare the parameters of each camera that `cameras` names now.
+    def declare(self, further: Iterable[Declaration]) -> None:
+        """Declare parameters that are no fields of the dataclass; those that are declared already stay.
 
         Raises:
             HyperPoseError: an override has the wrong type or an impossible value.
         """
-        for declaration in camera_declarations(self.values.cameras):
-            if declaration.name not in self._of_cameras:
-                self._of_cameras[declaration.name] = declaration
-                declare(self._node, declaration)
+        for declaration in further:
+            if declaration.name not in self._declared:
+                self._declared[declaration.name] = declaration
+                _declare(self._node, declaration)
 
-    def extrinsics_of(self, camera: str) -> tuple[float, ...]:
-        """Return what NAME.camera_extrinsics says of one of several cameras; empty where it is not set."""
-        name = f"{camera}.camera_extrinsics"
-        return tuple(self._node.get_parameter_or(name, Parameter(name)).value or ())
+    def value(self, name: str) -> Any:
+        """Return the value now of a parameter that was declared; an empty tuple where an array is not set."""
+        # get_parameter refuses to speak of a parameter that is declared and not set.
+        value = self._node.get_parameter_or(name, Parameter(name)).value
+        return tuple(value or ()) if isinstance(self._declared[name].default, tuple) else value
 
     def _check(self, parameters: list[Parameter]) -> SetParametersResult:
         for parameter in parameters:
-            declaration = self._declarations.get(parameter.name) or self._of_cameras.get(parameter.name)
+            declaration = self._declared.get(parameter.name)
             if declaration is None:
                 continue
             problem = declaration.problem(parameter.value)
@@ -83,12 +82,8 @@ class NodeParameters:
         return SetParametersResult(successful=True)
 
     def _refresh(self, _changed: list[Parameter]) -> None:
-        values: dict[str, Any] = {}
-        for name, declaration in self._declarations.items():
-            # get_parameter refuses to speak of a parameter that is declared and not set.
-            value = self._node.get_parameter_or(name, Parameter(name)).value
-            values[name] = tuple(value or ()) if isinstance(declaration.default, tuple) else value
-        self.values = LocalizerParameters(**values)
+        values: dict[str, Any] = {entry.name: self.value(entry.name) for entry in self._fields}
+        self.values = self._kind(**values)
 
 
 def unused_overrides(node: Node) -> dict[str, str]:
@@ -96,7 +91,7 @@ def unused_overrides(node: Node) -> dict[str, str]:
 
     Overrides of a topic's QoS are declared together with the topic: ask again once all topics are there.
     """
-    known = [declaration.name for declaration in declarations()]
+    known = list(node.get_parameters_by_prefix(""))
     sentences = {}
     for name in sorted(_overrides(node)):
         if node.has_parameter(name):
@@ -112,12 +107,7 @@ def has_override(node: Node, name: str) -> bool:
     return name in _overrides(node)
 
 
-def declare(node: Node, declaration: Declaration) -> None:
-    """Declare one parameter on a node, whose overrides are applied.
-
-    Raises:
-        HyperPoseError: the override has the wrong type or an impossible value.
-    """
+def _declare(node: Node, declaration: Declaration) -> None:
     try:
         if isinstance(declaration.default, tuple):
             # rclpy takes an empty list for an array of bytes; a type without a value stands for "not set".

@@ -8,20 +8,10 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from hyperpose_core.errors import HyperPoseError
-from hyperpose_ros.parameters import (
-    evaluator as evaluator_parameters,
-)
-from hyperpose_ros.parameters import (
-    localizer as localizer_parameters,
-)
-from hyperpose_ros.parameters import (
-    viewer as viewer_parameters,
-)
-from hyperpose_ros.parameters.declaration import (
-    Change,
-    Declaration,
-    Value,
-)
+from hyperpose_ros.parameters.declaration import Change, Declaration, Value, declarations
+from hyperpose_ros.parameters.evaluator import EvaluatorParameters
+from hyperpose_ros.parameters.localizer import LocalizerParameters
+from hyperpose_ros.parameters.viewer import ViewerParameters
 
 DEFAULT_FILE = Path(__file__).resolve().parents[2] / "docs" / "parameters.md"
 
@@ -58,11 +48,10 @@ def reference() -> str:
         "",
         "## localizer",
     ]
-    declarations = localizer_parameters.declarations()
-    for title, group in _grouped(declarations):
+    for title, group in _grouped(declarations(LocalizerParameters)):
         lines += ["", f"### {title}", "", *_table(group)]
-    lines += ["", "## evaluator", "", *_table(evaluator_parameters.declarations())]
-    lines += ["", "## viewer", "", *_table(viewer_parameters.declarations())]
+    lines += ["", "## evaluator", "", *_table(declarations(EvaluatorParameters))]
+    lines += ["", "## viewer", "", *_table(declarations(ViewerParameters))]
     return "\n".join(lines) + "\n"
 
 
@@ -89,21 +78,21 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 0
 
 
-def _grouped(declarations: Sequence[Declaration]) -> list[tuple[str, list[Declaration]]]:
-    names = [declaration.name for declaration in declarations]
+def _grouped(every: Sequence[Declaration]) -> list[tuple[str, list[Declaration]]]:
+    names = [declaration.name for declaration in every]
     titles = {first: title for title, first in _GROUPS}
     missing = [first for first in titles if first not in names]
     if missing or names[0] not in titles:
-        raise HyperPoseError(f"parameter_reference.py: no parameter {', '.join(missing)} begins a group")
+        raise HyperPoseError(f"parameters/reference.py: no parameter {', '.join(missing)} begins a group")
     groups: list[tuple[str, list[Declaration]]] = []
-    for declaration in declarations:
+    for declaration in every:
         if declaration.name in titles:
             groups.append((titles[declaration.name], []))
         groups[-1][1].append(declaration)
     return groups
 
 
-def _table(declarations: Sequence[Declaration]) -> list[str]:
+def _table(group: Sequence[Declaration]) -> list[str]:
     rows = [
         (
             f"`{declaration.name}`",
@@ -113,7 +102,7 @@ def _table(declarations: Sequence[Declaration]) -> list[str]:
             _word(declaration.change),
             declaration.description,
         )
-        for declaration in declarations
+        for declaration in group
     ]
     head = ("name", "type", "default", "allowed", "change", "description")
     return [_row(head), _row(["---"] * len(head)), *(_row(row) for row in rows)]

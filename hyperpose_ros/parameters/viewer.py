@@ -2,19 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
-
-from rclpy.node import Node
 
 from hyperpose_core.errors import HyperPoseError
-from hyperpose_ros.parameters.declaration import (
-    Change,
-    Declaration,
-    parameter,
-)
-from hyperpose_ros.parameters.on_node import declare
+from hyperpose_ros.parameters.declaration import Change, parameter
 
 _RECORDING_SUFFIX = ".rrd"
 
@@ -92,37 +84,13 @@ class ViewerParameters:
         maximum=100_000,
     )
 
+    def __post_init__(self) -> None:
+        """Refuse what no declaration can: a recording whose name Rerun would not open.
 
-def declarations() -> tuple[Declaration, ...]:
-    """Return every parameter of the viewer, in the order in which they are declared."""
-    return tuple(
-        Declaration(
-            entry.name,
-            entry.default,  # type: ignore[arg-type]
-            entry.metadata["description"],
-            entry.metadata["change"],
-            **entry.metadata["rules"],
-        )
-        for entry in fields(ViewerParameters)
-    )
-
-
-def read_parameters(node: Node) -> ViewerParameters:
-    """Declare the parameters on a node and return their values.
-
-    Raises:
-        HyperPoseError: a value is of the wrong type or impossible.
-    """
-    values: dict[str, Any] = {}
-    for declaration in declarations():
-        declare(node, declaration)
-        values[declaration.name] = node.get_parameter(declaration.name).value
-        problem = declaration.problem(values[declaration.name])
-        if problem:
-            raise HyperPoseError(f"parameter {problem}")
-    parameters = ViewerParameters(**values)
-    if parameters.record and Path(parameters.record).suffix != _RECORDING_SUFFIX:
-        raise HyperPoseError(
-            f"parameter record must name a file that ends in {_RECORDING_SUFFIX}, not {parameters.record}"
-        )
-    return parameters
+        Raises:
+            HyperPoseError: `record` has another suffix.
+        """
+        if self.record and Path(self.record).suffix != _RECORDING_SUFFIX:
+            raise HyperPoseError(
+                f"parameter record must name a file that ends in {_RECORDING_SUFFIX}, not {self.record}"
+            )

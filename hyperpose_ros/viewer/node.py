@@ -37,10 +37,9 @@ from hyperpose_ros.common.process import (
 )
 from hyperpose_ros.common.throttled_warnings import ThrottledWarnings
 from hyperpose_ros.images.subscription import ImageSubscription
-from hyperpose_ros.parameters.viewer import (
-    declarations,
-    read_parameters,
-)
+from hyperpose_ros.parameters.declaration import declarations
+from hyperpose_ros.parameters.on_node import NodeParameters
+from hyperpose_ros.parameters.viewer import ViewerParameters
 from hyperpose_ros.viewer.errors import ErrorMatcher
 
 NODE_NAME = "viewer"
@@ -81,7 +80,7 @@ class Viewer(Node):
             HyperPoseError: a parameter has an impossible value, Rerun is missing, or it cannot be opened.
         """
         super().__init__(NODE_NAME)
-        self.parameters = read_parameters(self)
+        self.parameters = NodeParameters(self, ViewerParameters).values
         if importlib.util.find_spec("rerun") is None:
             raise HyperPoseError("Rerun, which draws, is missing: pip install rerun-sdk")
         from hyperpose_ros.viewer.scene import Scene
@@ -183,7 +182,8 @@ def _small_jpeg(image: RgbImage) -> tuple[bytes, tuple[int, int]]:
 
 
 def _command_line() -> argparse.ArgumentParser:
-    lines = [f"  {item.name} [{item.default}]\n      {item.description}" for item in declarations()]
+    every = declarations(ViewerParameters)
+    lines = [f"  {item.name} [{item.default}]\n      {item.description}" for item in every]
     return argparse.ArgumentParser(
         prog=NODE_NAME,
         description=_DESCRIPTION,
