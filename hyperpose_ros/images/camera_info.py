@@ -84,6 +84,11 @@ class CameraCalibrations:
         """Return why a camera's images cannot be used, as one word and a sentence; None where they can."""
         return self._lenses[camera].problem()
 
+    def problems(self) -> tuple[str, ...]:
+        """Say of each camera whose images cannot be used why; nothing while nobody is subscribed."""
+        found = (lens.problem() for lens in self._lenses) if self._subscriptions else ()
+        return tuple(problem[1] for problem in found if problem is not None)
+
     def rectify(self, camera: int, image: RgbImage, checkpoint: Checkpoint) -> RgbImage:
         """Return a camera's RGB image [H, W, 3] as a checkpoint's network knows images.
 

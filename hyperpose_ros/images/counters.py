@@ -15,6 +15,8 @@ from enum import Enum
 
 import numpy as np
 
+from hyperpose_ros.common.throttled_warnings import ThrottledWarnings
+
 _LATENCY_WINDOW = 256
 _RATE_WINDOW_NS = 5_000_000_000
 
@@ -158,3 +160,25 @@ class LatencyRecorder:
     def _forget_before(self, begin_ns: int) -> None:
         while self._recent_ns and self._recent_ns[0] < begin_ns:
             self._recent_ns.popleft()
+
+
+@dataclass(frozen=True, eq=False)
+class FrameAccounts:
+    """Where it is counted, timed and told what becomes of frames; safe to use from any thread.
+
+    Attributes:
+        ledger: counts every frame.
+        latencies: keeps how long answers took.
+        warnings: tells what went wrong.
+    """
+
+    ledger: FrameLedger
+    latencies: LatencyRecorder
+    warnings: ThrottledWarnings
+
+    def settle(self, outcome: Outcome, cause: str = "", warning: str = "", frames: int = 1) -> None:
+        """Count what became of frames in flight, for a cause, and warn of it where there is a text."""
+        for _ in range(frames):
+            self.ledger.settle(outcome, cause)
+        if warning:
+            self.warnings.warn(cause, warning)

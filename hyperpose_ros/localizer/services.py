@@ -77,7 +77,7 @@ class LocalizerServices:
         if session is None:
             response.message = _NOT_CONFIGURED
             return response
-        session.is_enabled = request.data
+        session.enable(request.data)
         response.success = True
         response.message = "enabled" if request.data else "disabled: images are dropped until enabled again"
         self._node.get_logger().info(f"~/enable: {response.message}")

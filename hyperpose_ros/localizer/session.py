@@ -7,58 +7,32 @@ is already visible, and ends at once when it is told to.
 from __future__ import annotations
 
 import functools
-import time
 from concurrent.futures import Future
 from pathlib import Path
 
 from rclpy.lifecycle import LifecycleNode
-from sensor_msgs.msg import CompressedImage, Image
 
 from hyperpose_core.errors import HyperPoseError
-from hyperpose_ros.common.conversions import (
-    BadImageError,
-    check_compressed_image,
-    check_image,
-    stamp_to_nanoseconds,
-)
 from hyperpose_ros.common.throttled_warnings import ThrottledWarnings
 from hyperpose_ros.fusion.locator import Locator
 from hyperpose_ros.fusion.validity import Judge
 from hyperpose_ros.images.camera_info import CameraCalibrations
 from hyperpose_ros.images.cameras import declare_cameras, read_cameras
-from hyperpose_ros.images.counters import (
-    FrameLedger,
-    LatencyRecorder,
-    Outcome,
-)
-from hyperpose_ros.images.inbox import (
-    Inbox,
-    InboxLimits,
-)
+from hyperpose_ros.images.counters import FrameAccounts, FrameLedger, LatencyRecorder
+from hyperpose_ros.images.inbox import Inbox, InboxLimits
+from hyperpose_ros.images.intake import Intake
 from hyperpose_ros.images.subscription import ImageSubscription
 from hyperpose_ros.localizer.diagnostics import SessionHealth
-from hyperpose_ros.localizer.estimator_slot import (
-    EstimatorSlot,
-    LoadedCheckpoint,
-)
+from hyperpose_ros.localizer.estimator_slot import EstimatorSlot, LoadedCheckpoint
 from hyperpose_ros.localizer.publishers import EstimatePublishers
-from hyperpose_ros.localizer.worker import (
-    InferenceThread,
-    Worker,
-)
+from hyperpose_ros.localizer.worker import InferenceThread, Worker
 from hyperpose_ros.parameters.localizer import LocalizerParameters
 from hyperpose_ros.parameters.on_node import NodeParameters
 from hyperpose_ros.tf.frames import RobotFrames
 
-DROPPED_DISABLED = "disabled"
-
 
 class Session:
-    """The loaded network with its inbox, worker and topics.
-
-    Attributes:
-        is_enabled: whether images are answered; where they are not, they are counted as dropped.
-    """
+    """The loaded network with its inbox, worker and topics."""
 
     def __init__(
         self,
@@ -78,8 +52,8 @@ class Session:
         self._cameras = read_cameras(values, parameters.value)
         self._node = node
         self._parameters = parameters
-        self._ledger = ledger
-        self._warnings = ThrottledWarnings(node.get_logger())
+        warnings = ThrottledWarnings(node.get_logger())
+        accounts = FrameAccounts(ledger, latencies, warnings)
         self._inbox = Inbox(
             ledger,
             lambda: _inbox_limits(parameters.values),
@@ -87,7 +61,7 @@ class Session:
             len(self._cameras),
         )
         extrinsics = [camera.extrinsics for camera in self._cameras]
-        self._frames = RobotFrames(node, lambda: parameters.values, extrinsics, self._warnings)
+        self._frames = RobotFrames(node, lambda: parameters.values, extrinsics, warnings)
         self._thread = InferenceThread(values.threads)
         try:
             loaded = self._thread.load(checkpoint, values.device, values.engine, values.precision)
@@ -100,7 +74,7 @@ class Session:
         self._judge = Judge(loaded.estimator.checkpoint, lambda: parameters.values, self._frames.odometry)
         self._calibrations = (
             CameraCalibrations(
-                node, self._cameras, lambda: parameters.values.field_of_view_margin_deg, self._warnings
+                node, self._cameras, lambda: parameters.values.field_of_view_margin_deg, warnings
             )
             if values.use_camera_info
             else None
@@ -114,20 +88,17 @@ class Session:
             self._publishers,
             ledger,
             latencies,
-            self._warnings,
+            warnings,
         )
+        self._intake = Intake(self._cameras, self._calibrations, self._inbox, accounts)
         self._run: Future[None] | None = None
         self._subscriptions: list[ImageSubscription] = []
-        self.is_enabled = True
-        # When each camera's latest message came, or the session was activated; monotonic nanoseconds.
-        self._heard_ns = [time.monotonic_ns()] * len(self._cameras)
         node.get_logger().info(f"{loaded.describe()}; /tf: {self._frames.plan.describe()}")
 
     def activate(self) -> None:
         """Subscribe and begin to work."""
         values = self._parameters.values
-        self._heard_ns = [time.monotonic_ns()] * len(self._cameras)
-        self._inbox.open()
+        self._intake.open()
         self._run = self._thread.start(self._worker)
         if self._calibrations is not None:
             self._calibrations.activate()
@@ -137,7 +108,7 @@ class Session:
                 camera.topic,
                 values.image_transport,
                 values.image_reliability,
-                functools.partial(self._on_image, index),
+                functools.partial(self._intake.take, index),
             )
             for index, camera in enumerate(self._cameras)
         ]
@@ -149,7 +120,7 @@ class Session:
         self._subscriptions = []
         if self._calibrations is not None:
             self._calibrations.deactivate()
-        self._inbox.close()
+        self._intake.close()
         if self._run is not None:
             self._run.result()
             self._run = None
@@ -180,72 +151,30 @@ class Session:
         chosen = (values.device, values.engine, values.precision)
         self._slot.swap(LoadedCheckpoint.load(_checkpoint_path(values), *chosen))
 
+    def enable(self, is_enabled: bool) -> None:
+        """Answer images, or count them as dropped."""
+        self._intake.is_enabled = is_enabled
+
     def reset(self) -> None:
         """Forget what earlier images left behind: the path, the jump gate, and what time it was."""
         self._inbox.restart()
 
     def health(self) -> SessionHealth:
         """Return what diagnostics say of this session now."""
-        loaded = self.loaded
+        loaded, limit_s = self.loaded, self._parameters.values.image_timeout
+        uncalibrated = () if self._calibrations is None else self._calibrations.problems()
         return SessionHealth(
             checkpoint=str(loaded.path),
             architecture=loaded.estimator.checkpoint.architecture,
             device=str(loaded.estimator.device),
             device_memory=loaded.device_memory(),
-            is_enabled=self.is_enabled,
+            is_enabled=self._intake.is_enabled,
             topics=tuple(subscription.health() for subscription in self._subscriptions),
-            problems=(*self._silent_cameras(), *self._calibration_problems(), *self._publishers.problems()),
-            seconds_without_image=(time.monotonic_ns() - max(self._heard_ns)) / 1e9,
+            problems=(*self._intake.silent_cameras(limit_s), *uncalibrated, *self._publishers.problems()),
+            seconds_without_image=self._intake.seconds_without_image(),
             trust=self._judge.history.summary(),
             transform=self._frames.health(),
         )
-
-    def _silent_cameras(self) -> tuple[str, ...]:
-        """Say which cameras are silent while others are not."""
-        now_ns, limit_s = time.monotonic_ns(), self._parameters.values.image_timeout
-        silences = [(now_ns - heard_ns) / 1e9 for heard_ns in self._heard_ns]
-        if min(silences) > limit_s:
-            return ()
-        return tuple(
-            f"no image from camera {camera.name} for {silence:.0f} s: poses come from the other cameras"
-            for camera, silence in zip(self._cameras, silences, strict=True)
-            if silence > limit_s
-        )
-
-    def _calibration_problems(self) -> tuple[str, ...]:
-        calibrations = self._calibrations
-        if calibrations is None or not self._subscriptions:
-            return ()
-        found = (calibrations.problem(camera) for camera in range(len(self._cameras)))
-        return tuple(problem[1] for problem in found if problem is not None)
-
-    def _on_image(self, camera: int, message: Image | CompressedImage) -> None:
-        received_ns = time.monotonic_ns()
-        self._heard_ns[camera] = received_ns
-        self._ledger.receive()
-        if not self.is_enabled:
-            self._ledger.settle(Outcome.DROPPED, DROPPED_DISABLED)
-            return
-        try:
-            # Here, where it costs microseconds: a bad message must not push a good frame out of the inbox.
-            if isinstance(message, CompressedImage):
-                check_compressed_image(message)
-            else:
-                check_image(message)
-        except BadImageError as error:
-            self._ledger.settle(Outcome.REFUSED, error.cause)
-            self._warnings.warn(error.cause, f"image refused: {error}")
-            return
-        problem = None if self._calibrations is None else self._calibrations.problem(camera)
-        if problem is not None:
-            cause, reason = problem
-            self._ledger.settle(Outcome.DROPPED, cause)
-            self._warnings.warn(cause, reason)
-            return
-        if not self._inbox.put(message, stamp_to_nanoseconds(message.header.stamp), received_ns, camera):
-            self._warnings.warn(
-                "time_jump", "the images' stamps went back in time: path and waiting frames forgotten"
-            )
 
 
 def _inbox_limits(values: LocalizerParameters) -> InboxLimits:
