@@ -162,6 +162,24 @@ class LatencyRecorder:
             self._recent_ns.popleft()
 
 
+class StageClock:
+    """Takes the times of one answer's stages, each of which begins where the one before it ended."""
+
+    def __init__(self, begin_ns: int) -> None:
+        """Begin the first stage; nanoseconds of the monotonic clock."""
+        self._marks: list[tuple[str, int]] = [("", begin_ns)]
+
+    def end(self, stage: str, now_ns: int | None = None) -> None:
+        """End a stage, now or when it did; nanoseconds of the monotonic clock."""
+        self._marks.append((stage, time.monotonic_ns() if now_ns is None else now_ns))
+
+    def durations_ns(self) -> dict[str, int]:
+        """Return how long each stage took that has ended, and "total", their sum; nanoseconds."""
+        spans = zip(self._marks, self._marks[1:], strict=False)
+        durations = {stage: end_ns - begin_ns for (_, begin_ns), (stage, end_ns) in spans}
+        return {**durations, "total": self._marks[-1][1] - self._marks[0][1]}
+
+
 @dataclass(frozen=True, eq=False)
 class FrameAccounts:
     """Where it is counted, timed and told what becomes of frames; safe to use from any thread.

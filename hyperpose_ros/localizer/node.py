@@ -1,6 +1,6 @@
 """The localizer: a lifecycle node from images to camera poses. Wiring only.
 
-image -> subscription -> inbox -> worker (conversions, PoseEstimator) -> publishers -> ~/pose, /tf, ...
+image -> subscription -> intake -> inbox -> worker (NetworkLocalizer) -> publishers -> ~/pose, /tf, ...
 """
 
 from __future__ import annotations

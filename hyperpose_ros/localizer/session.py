@@ -24,6 +24,7 @@ from hyperpose_ros.images.intake import Intake
 from hyperpose_ros.images.subscription import ImageSubscription
 from hyperpose_ros.localizer.diagnostics import SessionHealth
 from hyperpose_ros.localizer.estimator_slot import EstimatorSlot, LoadedCheckpoint
+from hyperpose_ros.localizer.network_localizer import NetworkLocalizer
 from hyperpose_ros.localizer.publishers import EstimatePublishers
 from hyperpose_ros.localizer.worker import InferenceThread, Worker
 from hyperpose_ros.parameters.localizer import LocalizerParameters
@@ -72,24 +73,14 @@ class Session:
             raise
         self._slot = EstimatorSlot(loaded)
         self._judge = Judge(loaded.estimator.checkpoint, lambda: parameters.values, self._frames.odometry)
-        self._calibrations = (
-            CameraCalibrations(
+        self._calibrations: CameraCalibrations | None = None
+        if values.use_camera_info:
+            self._calibrations = CameraCalibrations(
                 node, self._cameras, lambda: parameters.values.field_of_view_margin_deg, warnings
             )
-            if values.use_camera_info
-            else None
-        )
-        self._worker = Worker(
-            self._slot,
-            self._inbox,
-            self._calibrations,
-            Locator(self._frames.plan, self._cameras),
-            self._judge,
-            self._publishers,
-            ledger,
-            latencies,
-            warnings,
-        )
+        locator = Locator(self._frames.plan, self._cameras)
+        localizer = NetworkLocalizer(self._slot, self._calibrations, locator, self._judge)
+        self._worker = Worker(self._inbox, localizer, self._publishers, accounts)
         self._intake = Intake(self._cameras, self._calibrations, self._inbox, accounts)
         self._run: Future[None] | None = None
         self._subscriptions: list[ImageSubscription] = []

@@ -3,43 +3,17 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 
 import torch
-from sensor_msgs.msg import CompressedImage, Image
 
-from hyperpose_core.images import Preprocessing, RgbImage
-from hyperpose_core.inference.estimator import (
-    PoseEstimate,
-    PoseEstimator,
-)
-from hyperpose_ros.common.conversions import (
-    BadImageError,
-    compressed_image_to_rgb,
-    image_to_rgb,
-)
-from hyperpose_ros.common.throttled_warnings import ThrottledWarnings
-from hyperpose_ros.fusion.locator import Locator
-from hyperpose_ros.fusion.validity import (
-    Judge,
-    Verdict,
-)
-from hyperpose_ros.images.camera_info import CameraCalibrations
-from hyperpose_ros.images.counters import (
-    FrameLedger,
-    LatencyRecorder,
-    Outcome,
-)
-from hyperpose_ros.images.inbox import (
-    Frame,
-    Inbox,
-)
-from hyperpose_ros.localizer.estimator_slot import (
-    EstimatorSlot,
-    LoadedCheckpoint,
-)
+from hyperpose_ros.common.conversions import BadImageError
+from hyperpose_ros.images.counters import FrameAccounts, Outcome, StageClock
+from hyperpose_ros.images.decoding import DecodedFrame
+from hyperpose_ros.images.inbox import Frame, FrameSet, Inbox
+from hyperpose_ros.localizer.estimator_slot import LoadedCheckpoint
+from hyperpose_ros.localizer.network_localizer import Localization, NetworkLocalizer
 from hyperpose_ros.localizer.publishers import EstimatePublishers
 
 WITHHELD_FAILED = "failed"
@@ -82,88 +56,53 @@ class InferenceThread:
 
 
 class Worker:
-    """Takes sets of frames from the inbox, estimates their poses and has them published."""
+    """Takes sets of frames from the inbox, has them localized and published, and settles every frame."""
 
     def __init__(
         self,
-        slot: EstimatorSlot,
         inbox: Inbox,
-        calibrations: CameraCalibrations | None,
-        locator: Locator,
-        judge: Judge,
+        localizer: NetworkLocalizer,
         publishers: EstimatePublishers,
-        ledger: FrameLedger,
-        latencies: LatencyRecorder,
-        warnings: ThrottledWarnings,
+        accounts: FrameAccounts,
     ) -> None:
         """Build a worker that is not running yet.
 
         Args:
-            slot: the network, which may be swapped between two sets.
             inbox: where frames come from.
-            calibrations: what makes images what the network knows; None takes them as they are.
-            locator: what makes a fix of the network's answers.
-            judge: what says whether a fix is to be trusted.
+            localizer: what says where they were taken.
             publishers: where poses go to.
-            ledger: where each frame's outcome is counted.
-            latencies: where each set's durations are kept.
-            warnings: where refusals and failures are told.
+            accounts: where it is counted, timed and told what became of the frames.
         """
-        self._slot = slot
-        self._loaded = slot.current
         self._inbox = inbox
-        self._calibrations = calibrations
-        self._locator = locator
-        self._judge = judge
+        self._localizer = localizer
         self._publishers = publishers
-        self._ledger = ledger
-        self._latencies = latencies
-        self._warnings = warnings
-        self._epoch = 0
+        self._accounts = accounts
 
     def run(self) -> None:
         """Work until the inbox is closed."""
         while (frame_set := self._inbox.take()) is not None:
-            with self._slot.use() as loaded:
-                self._begin_epoch(frame_set.epoch, loaded)
-                taken_ns = time.monotonic_ns()
-                seen = [pair for frame in frame_set.frames if (pair := self._read(frame)) is not None]
-                if seen:
-                    self._answer(seen, taken_ns)
+            with self._localizer.begin(frame_set.epoch) as is_anew:
+                if is_anew:
+                    self._publishers.clear_path()
+                self._answer(frame_set)
 
-    def _begin_epoch(self, epoch: int, loaded: LoadedCheckpoint) -> None:
-        """Forget what was, where time has jumped or another network, perhaps of another world, answers."""
-        if epoch == self._epoch and loaded is self._loaded:
+    def _answer(self, frame_set: FrameSet) -> None:
+        taken_ns = time.monotonic_ns()
+        decoded = [entry for frame in frame_set.frames if (entry := self._decode(frame)) is not None]
+        if not decoded:
             return
-        if loaded is not self._loaded:
-            self._judge.adopt(loaded.estimator.checkpoint)
-        else:
-            self._judge.reset()
-        self._epoch, self._loaded = epoch, loaded
-        self._publishers.clear_path()
-
-    def _read(self, frame: Frame) -> tuple[Frame, RgbImage] | None:
-        """Decode and rectify a frame's image; a frame that has none is settled."""
+        frames = [entry.frame for entry in decoded]
+        clock = StageClock(min(frame.received_ns for frame in frames))
+        clock.end("queue", taken_ns)
+        clock.end("convert")
         try:
-            checkpoint = self._loaded.estimator.checkpoint
-            if self._calibrations is None:
-                return frame, _to_rgb(frame.message, checkpoint.preprocessing)
-            # A calibration is that of the whole image.
-            return frame, self._calibrations.rectify(frame.camera, _to_rgb(frame.message), checkpoint)
-        except BadImageError as error:
-            self._settle([frame], Outcome.REFUSED, error.cause, f"image refused: {error}")
-        except Exception as error:
-            self._settle([frame], Outcome.WITHHELD, WITHHELD_FAILED, _failure(error))
-        return None
-
-    def _answer(self, seen: list[tuple[Frame, RgbImage]], taken_ns: int) -> None:
-        frames = [frame for frame, _ in seen]
-        try:
-            verdict = self._work(frames, [image for _, image in seen], taken_ns)
+            localization = self._localizer.localize(decoded, clock)
+            self._publish(localization, clock)
         except Exception as error:
             # One set must not end the stream: memory of a GPU that runs out comes back.
             self._settle(frames, Outcome.WITHHELD, WITHHELD_FAILED, _failure(error))
             return
+        verdict = localization.verdict
         if verdict.fix is None:
             self._settle(frames, Outcome.WITHHELD, verdict.causes[0], f"pose withheld: {verdict.reason}")
             return
@@ -172,54 +111,33 @@ class Worker:
         if not self._inbox.has_waiting():
             self._publishers.publish_path()
 
-    def _work(self, frames: list[Frame], images: list[RgbImage], taken_ns: int) -> Verdict:
-        """Judge what the network says of some images, and publish what may be published."""
-        marks = [min(frame.received_ns for frame in frames), taken_ns, time.monotonic_ns()]
-        estimator = self._loaded.estimator
-        inputs = [estimator.preprocess(image) for image in images]
-        marks.append(time.monotonic_ns())
-        estimates = _infer(estimator, inputs)
-        marks.append(time.monotonic_ns())
-        fix = self._locator.fix(frames, estimates)
+    def _decode(self, frame: Frame) -> DecodedFrame | None:
+        """Decode a frame; one that cannot be is settled."""
+        try:
+            return self._localizer.decode(frame)
+        except BadImageError as error:
+            self._settle([frame], Outcome.REFUSED, error.cause, f"image refused: {error}")
+        except Exception as error:
+            self._settle([frame], Outcome.WITHHELD, WITHHELD_FAILED, _failure(error))
+        return None
+
+    def _publish(self, localization: Localization, clock: StageClock) -> None:
+        """Publish what may be published of a set of frames, and how it was judged."""
+        fix, verdict = localization.fix, localization.verdict
         if fix.left_out:
             names = ", ".join(fix.left_out)
-            self._warnings.warn("left_out", f"left out, since the other cameras contradict it: {names}")
-        verdict = self._judge.judge(fix)
-        marks.append(time.monotonic_ns())
+            self._accounts.warnings.warn(
+                "left_out", f"left out, since the other cameras contradict it: {names}"
+            )
         if verdict.fix is not None:
             self._publishers.publish(verdict.fix, verdict.trusted)
-            marks.append(time.monotonic_ns())
-            self._record(marks, fix.stamp_ns)
-        self._publishers.publish_status(fix.stamp_ns, verdict, self._loaded.path)
-        return verdict
+            clock.end("publish")
+            self._accounts.latencies.record(clock.durations_ns(), fix.stamp_ns)
+        self._publishers.publish_status(fix.stamp_ns, verdict, localization.checkpoint)
 
     def _settle(self, frames: list[Frame], outcome: Outcome, cause: str = "", warning: str = "") -> None:
-        for _ in frames:
-            self._ledger.settle(outcome, cause)
-        if warning:
-            self._warnings.warn(cause, f"{warning} (stamp {frames[-1].stamp_ns} ns)")
-
-    def _record(self, marks: list[int], stamp_ns: int) -> None:
-        durations = {stage: end - begin for stage, begin, end in zip(STAGES, marks, marks[1:], strict=False)}
-        self._latencies.record({**durations, "total": marks[-1] - marks[0]}, stamp_ns)
-
-
-def _to_rgb(message: Image | CompressedImage, meant_for: Preprocessing | None = None) -> RgbImage:
-    if isinstance(message, CompressedImage):
-        return compressed_image_to_rgb(message, meant_for)
-    return image_to_rgb(message)
-
-
-def _infer(estimator: PoseEstimator, inputs: Sequence[torch.Tensor]) -> list[PoseEstimate]:
-    """Run the network once on all inputs [3, h, w]; once a size where the images' shapes leave several."""
-    by_size: dict[torch.Size, list[int]] = {}
-    for index, entry in enumerate(inputs):
-        by_size.setdefault(entry.shape, []).append(index)
-    estimates: dict[int, PoseEstimate] = {}
-    for indices in by_size.values():
-        batch = torch.stack([inputs[index] for index in indices])
-        estimates.update(zip(indices, estimator.infer(batch), strict=True))
-    return [estimates[index] for index in range(len(inputs))]
+        told = f"{warning} (stamp {frames[-1].stamp_ns} ns)" if warning else ""
+        self._accounts.settle(outcome, cause, told, len(frames))
 
 
 def _failure(error: Exception) -> str:

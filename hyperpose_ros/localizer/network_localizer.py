@@ -1,0 +1,122 @@
+"""What the network in use says of a set of frames: estimates, a fix of them, and whether to trust it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from hyperpose_core.inference.estimator import PoseEstimate, PoseEstimator
+from hyperpose_ros.common.fix import Fix
+from hyperpose_ros.fusion.locator import Locator
+from hyperpose_ros.fusion.validity import Judge, Verdict
+from hyperpose_ros.images.camera_info import CameraCalibrations
+from hyperpose_ros.images.counters import StageClock
+from hyperpose_ros.images.decoding import DecodedFrame, decode
+from hyperpose_ros.images.inbox import Frame
+from hyperpose_ros.localizer.estimator_slot import EstimatorSlot
+
+
+@dataclass(frozen=True, eq=False)
+class Localization:
+    """A set of frames and all that the network made of it.
+
+    Attributes:
+        frames: those that could be decoded, at least one.
+        estimates: the network's answers, one a frame, in the world of its checkpoint.
+        fix: what they say together of the robot in the map.
+        verdict: whether the fix is to be trusted, and what of it may be published.
+        checkpoint: the file of the network.
+    """
+
+    frames: tuple[DecodedFrame, ...]
+    estimates: tuple[PoseEstimate, ...]
+    fix: Fix
+    verdict: Verdict
+    checkpoint: Path
+
+
+class NetworkLocalizer:
+    """Localizes sets of frames, one after the other, each with the network that is in use when it begins."""
+
+    def __init__(
+        self,
+        slot: EstimatorSlot,
+        calibrations: CameraCalibrations | None,
+        locator: Locator,
+        judge: Judge,
+    ) -> None:
+        """Build from its parts.
+
+        Args:
+            slot: the network, which may be swapped between two sets.
+            calibrations: what makes images what the network knows; None takes them as they are.
+            locator: what makes a fix of the network's answers.
+            judge: what says whether a fix is to be trusted; it knows the network that is in the slot now.
+        """
+        self._slot = slot
+        self._loaded = slot.current
+        self._calibrations = calibrations
+        self._locator = locator
+        self._judge = judge
+        self._epoch = 0
+
+    @contextmanager
+    def begin(self, epoch: int) -> Iterator[bool]:
+        """Hold on to the network in use for one set of frames.
+
+        Args:
+            epoch: the set's.
+
+        Yields:
+            Whether earlier sets say nothing of this one: time has jumped, or another network answers, perhaps
+            of another world.
+        """
+        with self._slot.use() as loaded:
+            is_other_network, is_other_epoch = loaded is not self._loaded, epoch != self._epoch
+            self._loaded, self._epoch = loaded, epoch
+            if is_other_network:
+                self._judge.adopt(loaded.estimator.checkpoint)
+            elif is_other_epoch:
+                self._judge.reset()
+            yield is_other_network or is_other_epoch
+
+    def decode(self, frame: Frame) -> DecodedFrame:
+        """Return a frame of the set with its image as the network knows images.
+
+        Raises:
+            BadImageError: the message is no image, or not of the size that its camera_info says.
+        """
+        return decode(frame, self._loaded.estimator.checkpoint, self._calibrations)
+
+    def localize(self, decoded: Sequence[DecodedFrame], clock: StageClock) -> Localization:
+        """Ask the network where frames were taken, place them in the map, and judge what comes out.
+
+        Args:
+            decoded: frames of the set, at least one.
+            clock: where the ends of "preprocess", "network" and "judge" are marked.
+        """
+        estimator = self._loaded.estimator
+        inputs = [estimator.preprocess(entry.image) for entry in decoded]
+        clock.end("preprocess")
+        estimates = _infer(estimator, inputs)
+        clock.end("network")
+        fix = self._locator.fix([entry.frame for entry in decoded], estimates)
+        verdict = self._judge.judge(fix)
+        clock.end("judge")
+        return Localization(tuple(decoded), tuple(estimates), fix, verdict, self._loaded.path)
+
+
+def _infer(estimator: PoseEstimator, inputs: Sequence[torch.Tensor]) -> list[PoseEstimate]:
+    """Run the network once on all inputs [3, h, w]; once a size where the images' shapes leave several."""
+    by_size: dict[torch.Size, list[int]] = {}
+    for index, entry in enumerate(inputs):
+        by_size.setdefault(entry.shape, []).append(index)
+    estimates: dict[int, PoseEstimate] = {}
+    for indices in by_size.values():
+        batch = torch.stack([inputs[index] for index in indices])
+        estimates.update(zip(indices, estimator.infer(batch), strict=True))
+    return [estimates[index] for index in range(len(inputs))]
