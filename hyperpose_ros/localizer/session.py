@@ -55,12 +55,7 @@ class Session:
         self._parameters = parameters
         warnings = ThrottledWarnings(node.get_logger())
         accounts = FrameAccounts(ledger, latencies, warnings)
-        self._inbox = Inbox(
-            ledger,
-            lambda: _inbox_limits(parameters.values),
-            lambda: node.get_clock().now().nanoseconds,
-            len(self._cameras),
-        )
+        self._inbox = _create_inbox(node, parameters, ledger, len(self._cameras))
         extrinsics = [camera.extrinsics for camera in self._cameras]
         self._frames = RobotFrames(node, lambda: parameters.values, extrinsics, warnings)
         self._thread = InferenceThread(values.threads)
@@ -168,12 +163,18 @@ class Session:
         )
 
 
-def _inbox_limits(values: LocalizerParameters) -> InboxLimits:
-    return InboxLimits(
-        max_age_ns=round(values.max_age * 1e9),
-        shortest_period_ns=round(1e9 / values.max_rate) if values.max_rate > 0 else 0,
-        sync_tolerance_ns=round(values.sync_tolerance * 1e9),
-    )
+def _create_inbox(
+    node: LifecycleNode, parameters: NodeParameters[LocalizerParameters], ledger: FrameLedger, cameras: int
+) -> Inbox:
+    def limits() -> InboxLimits:
+        values = parameters.values
+        return InboxLimits(
+            max_age_ns=round(values.max_age * 1e9),
+            shortest_period_ns=round(1e9 / values.max_rate) if values.max_rate > 0 else 0,
+            sync_tolerance_ns=round(values.sync_tolerance * 1e9),
+        )
+
+    return Inbox(ledger, limits, lambda: node.get_clock().now().nanoseconds, cameras)
 
 
 def _checkpoint_path(values: LocalizerParameters) -> Path:
