@@ -12,7 +12,7 @@ from conftest import draw_image
 from sensor_msgs.msg import CompressedImage, Image
 
 from hyperpose_ros.common.conversions import rgb_to_image
-from hyperpose_ros.common.encodings import ENCODINGS
+from hyperpose_ros.common.image_formats import ENCODINGS
 
 UNKNOWN_ENCODINGS = (
     "",

@@ -17,7 +17,7 @@ from hyperpose_core.datasets.ros_images import RawImage
 from hyperpose_core.errors import HyperPoseError
 from hyperpose_ros.bags import dataset_to_bag
 from hyperpose_ros.common.conversions import image_to_rgb
-from hyperpose_ros.common.encodings import ENCODINGS
+from hyperpose_ros.common.image_formats import ENCODINGS
 
 
 @pytest.mark.parametrize("storage", ["mcap", "sqlite3"])
