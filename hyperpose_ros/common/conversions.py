@@ -22,8 +22,7 @@ from hyperpose_core.geometry.poses import (
     matrix_to_quaternion,
 )
 from hyperpose_core.images import Preprocessing, RgbImage, decode_image
-from hyperpose_ros.common.compressed import encoded_size
-from hyperpose_ros.common.image_formats import ENCODINGS
+from hyperpose_ros.common.image_formats import ENCODINGS, encoded_size
 
 MAX_PIXELS = 1 << 26
 """More than any camera has: what claims more is damaged, and memory is not spent on it."""
