@@ -70,7 +70,8 @@ from hyperpose_ros.parameters.on_node import (  # noqa: E402
     NodeParameters,
     unused_overrides,
 )
-from hyperpose_ros.tf.plan import TransformPlan  # noqa: E402
+from hyperpose_ros.tf.plan import FramePlan  # noqa: E402
+from hyperpose_ros.tf.policy import TransformPolicy  # noqa: E402
 from hyperpose_ros.tf.tree import FrameTree  # noqa: E402
 
 FRONT = (0.4, 0.1, 1.2, -0.5, 0.5, -0.5, 0.5)
@@ -103,10 +104,11 @@ def locate(extrinsics: dict[str, Pose | None], poses: list[Pose | None]) -> Fix:
     """What cameras on a robot say together, the first poses being those of the first cameras."""
     values = LocalizerParameters(cameras=tuple(extrinsics))
     cameras = [Camera(name, "", "", pose) for name, pose in extrinsics.items()]
-    plan = TransformPlan(values, list(extrinsics.values()), FrameTree(), None)
+    plan = FramePlan(values, list(extrinsics.values()), FrameTree())
+    pose_of = TransformPolicy(values, plan, None).pose_of
     frames = [Frame(Image(), 7 + index, 0, 1, index) for index in range(len(poses))]
     covariance = np.diag([0.01, 0.01, 0.01, 1e-4, 1e-4, 1e-4])
-    return Locator(plan, cameras).fix(frames, [PoseEstimate(pose, covariance) for pose in poses])
+    return Locator(plan, cameras, pose_of).fix(frames, [PoseEstimate(pose, covariance) for pose in poses])
 
 
 def test_the_camera_that_contradicts_the_others_is_named() -> None:

@@ -24,11 +24,8 @@ from hyperpose_ros.common.fix import (  # noqa: E402
 from hyperpose_ros.fusion.pose_fusion import body_from_camera  # noqa: E402
 from hyperpose_ros.parameters.localizer import LocalizerParameters  # noqa: E402
 from hyperpose_ros.tf.odometry import PoseBuffer  # noqa: E402
-from hyperpose_ros.tf.plan import (  # noqa: E402
-    Missing,
-    Placement,
-    TransformPlan,
-)
+from hyperpose_ros.tf.plan import FramePlan, Placement  # noqa: E402
+from hyperpose_ros.tf.policy import Missing, TransformPolicy  # noqa: E402
 from hyperpose_ros.tf.tree import (  # noqa: E402
     SILENCE_NS,
     FrameTree,
@@ -58,26 +55,27 @@ class KnownOdometry:
         pass
 
 
-def plan(
+def policy(
     extrinsics: tuple[Pose | None, ...] = (None,),
     tree: FrameTree | None = None,
     odometry: KnownOdometry | None = None,
     **values: object,
-) -> TransformPlan:
+) -> TransformPolicy:
     parameters = LocalizerParameters(**values)  # type: ignore[arg-type]
-    return TransformPlan(parameters, extrinsics, tree or FrameTree(), odometry)
+    plan = FramePlan(parameters, extrinsics, tree or FrameTree())
+    return TransformPolicy(parameters, plan, odometry)
 
 
-def fix_of(camera: Pose, plan: TransformPlan, frame: str = "camera", stamp_ns: int = 0) -> Fix:
+def fix_of(camera: Pose, policy: TransformPolicy, frame: str = "camera", stamp_ns: int = 0) -> Fix:
     """A fix from one camera in the map, as the localizer makes it."""
     in_map = PoseWithCovariance(camera, np.eye(6))
-    extrinsics = plan.extrinsics_of(0, frame)
+    extrinsics = policy.plan.extrinsics_of(0, frame)
     base = None if extrinsics is None else body_from_camera(in_map, extrinsics)
     return Fix(stamp_ns, (View(0, frame, in_map, camera),), base, in_map)
 
 
-def placed(plan: TransformPlan, fix: Fix) -> Placement:
-    placement = plan.placement(fix)
+def placed(policy: TransformPolicy, fix: Fix) -> Placement:
+    placement = policy.placement(fix)
     assert isinstance(placement, Placement), placement
     return placement
 
@@ -97,7 +95,7 @@ def assert_same(pose: Pose, expected: Pose) -> None:
 
 def test_with_extrinsics_the_robot_is_placed_and_not_the_camera() -> None:
     robot, camera = camera_of_robot_at_10_20()
-    frames = plan((ON_ROBOT,))
+    frames = policy((ON_ROBOT,))
     placement = placed(frames, fix_of(camera, frames))
     assert (placement.parent, placement.child) == ("map", "base_link")
     assert_same(placement.pose, robot)
@@ -110,7 +108,7 @@ def test_map_to_odom_to_base_is_the_robot_at_the_images_stamp() -> None:
     after = Pose([3.4, -0.6, 0.0], rotation_vector_to_quaternion([0.0, 0.0, 0.6]))
     at_image = Pose([3.1, -0.9, 0.0], rotation_vector_to_quaternion([0.0, 0.0, 0.3]))
     odometry = KnownOdometry({10 * SECOND: before, 10 * SECOND + 400_000_000: after})
-    frames = plan((ON_ROBOT,), odometry=odometry, tf_mode="map_odom", odometry_source="topic")
+    frames = policy((ON_ROBOT,), odometry=odometry, tf_mode="map_odom", odometry_source="topic")
     placement = placed(frames, fix_of(camera, frames, stamp_ns=10 * SECOND + 100_000_000))
     assert (placement.parent, placement.child) == ("map", "odom")
     assert_same(placement.pose @ at_image, robot)
@@ -118,14 +116,14 @@ def test_map_to_odom_to_base_is_the_robot_at_the_images_stamp() -> None:
 
 
 def test_without_odometry_at_the_stamp_there_is_no_transform_and_a_reason() -> None:
-    frames = plan((ON_ROBOT,), odometry=KnownOdometry({}), tf_mode="map_odom", odometry_source="topic")
+    frames = policy((ON_ROBOT,), odometry=KnownOdometry({}), tf_mode="map_odom", odometry_source="topic")
     answer = frames.placement(fix_of(SOMEWHERE, frames))
     assert isinstance(answer, Missing) and answer.cause == "no_odometry"
     assert "odom -> base_link is not known at the image's stamp" in answer.text
 
 
 def test_without_extrinsics_the_camera_is_placed() -> None:
-    frames = plan(map_frame="world")
+    frames = policy(map_frame="world")
     placement = placed(frames, fix_of(SOMEWHERE, frames, "camera_optical_frame"))
     assert (placement.parent, placement.child) == ("world", "camera_optical_frame")
     assert_same(placement.pose, SOMEWHERE)
@@ -133,15 +131,15 @@ def test_without_extrinsics_the_camera_is_placed() -> None:
 
 @pytest.mark.parametrize("frame", ["", "map"])
 def test_an_image_whose_frame_cannot_be_a_child_gets_no_transform(frame: str) -> None:
-    frames = plan()
+    frames = policy()
     answer = frames.placement(fix_of(SOMEWHERE, frames, frame))
     assert isinstance(answer, Missing) and answer.cause == "no_image_frame"
 
 
 def test_the_mode_overrules_the_extrinsics() -> None:
-    nothing = plan((ON_ROBOT,), tf_mode="none")
+    nothing = policy((ON_ROBOT,), tf_mode="none")
     assert nothing.placement(fix_of(SOMEWHERE, nothing)) is None
-    camera = plan((ON_ROBOT,), tf_mode="map_camera")
+    camera = policy((ON_ROBOT,), tf_mode="map_camera")
     assert placed(camera, fix_of(SOMEWHERE, camera)).child == "camera"
 
 
@@ -152,7 +150,7 @@ def hear(tree: FrameTree, parent: str, child: str, pose: Pose, is_static: bool, 
 def test_extrinsics_are_composed_from_tf_and_auto_then_places_the_robot_for_good() -> None:
     robot, camera = camera_of_robot_at_10_20()
     tree = FrameTree()
-    frames = plan(tree=tree)
+    frames = policy(tree=tree)
     assert placed(frames, fix_of(camera, frames, "eye")).child == "eye"
     mast = Pose([0.4, 0.1, 1.0], rotation_vector_to_quaternion([0.0, 0.3, 0.0]))
     hear(tree, "base_link", "mast", mast, is_static=False)
@@ -197,10 +195,10 @@ def test_other_parents_are_told_from_what_was_sent_and_forgotten_when_silent() -
 
 def test_world_to_map_moves_poses_and_turns_covariances() -> None:
     # The map's x is the world's y: a robot 2 m along the world's x, unsure of x, is unsure of the map's y.
-    frames = plan(world_to_map=(100.0, 0.0, 0.0, 0.0, 0.0, np.pi / 2))
+    frames = policy(world_to_map=(100.0, 0.0, 0.0, 0.0, 0.0, np.pi / 2))
     covariance = np.diag([4.0, 1.0, 1.0, 0.04, 0.01, 0.01])
     covariance[0, 5] = covariance[5, 0] = 0.1
-    in_map = frames.to_map(Pose([2.0, 0.0, 0.0], [1.0, 0.0, 0.0, 0.0]), covariance)
+    in_map = frames.plan.to_map(Pose([2.0, 0.0, 0.0], [1.0, 0.0, 0.0, 0.0]), covariance)
     np.testing.assert_allclose(in_map.pose.position, [100.0, 2.0, 0.0], atol=1e-12)
     np.testing.assert_allclose(in_map.pose.orientation, [np.sqrt(0.5), 0.0, 0.0, np.sqrt(0.5)], atol=1e-12)
     np.testing.assert_allclose(np.diag(in_map.covariance), [1.0, 4.0, 1.0, 0.01, 0.04, 0.01], atol=1e-12)
@@ -223,4 +221,4 @@ def test_parameters_that_contradict_each_other_are_refused(
     values: dict[str, object], cameras: int, reason: str
 ) -> None:
     with pytest.raises(HyperPoseError, match=reason):
-        plan((None,) * cameras, **values)
+        policy((None,) * cameras, **values)

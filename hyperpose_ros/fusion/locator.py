@@ -17,16 +17,17 @@ from hyperpose_ros.fusion.pose_fusion import (
 )
 from hyperpose_ros.images.cameras import Camera
 from hyperpose_ros.images.inbox import Frame
-from hyperpose_ros.tf.plan import TransformPlan
+from hyperpose_ros.tf.plan import FramePlan
 
 
 class Locator:
     """Turns what the network says of a set of frames into one fix."""
 
-    def __init__(self, plan: TransformPlan, cameras: Sequence[Camera]) -> None:
-        """Build from the plan of frames and transforms, and the node's cameras."""
+    def __init__(self, plan: FramePlan, cameras: Sequence[Camera], pose_of: str) -> None:
+        """Build from the plan of frames, the node's cameras, and what is published: camera or base."""
         self._plan = plan
         self._cameras = cameras
+        self._pose_of = pose_of
 
     def fix(self, frames: Sequence[Frame], estimates: Sequence[PoseEstimate]) -> Fix:
         """Return the fix of frames that were looked at together, one estimate a frame."""
@@ -39,7 +40,7 @@ class Locator:
             stamp_ns=max(frame.stamp_ns for frame in frames),
             views=views,
             base=base,
-            published=views[0].in_map if self._plan.pose_of == "camera" else base,
+            published=views[0].in_map if self._pose_of == "camera" else base,
             disagreement=_disagreement(fusion, names),
             left_out=() if fusion is None else tuple(names[index] for index in fusion.left_out),
         )

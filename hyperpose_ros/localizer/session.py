@@ -73,13 +73,13 @@ class Session:
             self._calibrations = CameraCalibrations(
                 node, self._cameras, lambda: parameters.values.field_of_view_margin_deg, warnings
             )
-        locator = Locator(self._frames.plan, self._cameras)
+        locator = Locator(self._frames.plan, self._cameras, self._frames.policy.pose_of)
         localizer = NetworkLocalizer(self._slot, self._calibrations, locator, self._judge)
         self._worker = Worker(self._inbox, localizer, self._publishers, accounts)
         self._intake = Intake(self._cameras, self._calibrations, self._inbox, accounts)
         self._run: Future[None] | None = None
         self._subscriptions: list[ImageSubscription] = []
-        node.get_logger().info(f"{loaded.describe()}; /tf: {self._frames.plan.describe()}")
+        node.get_logger().info(f"{loaded.describe()}; /tf: {self._frames.policy.describe()}")
 
     def activate(self) -> None:
         """Subscribe and begin to work."""

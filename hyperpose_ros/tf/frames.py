@@ -13,15 +13,10 @@ from hyperpose_ros.common.fix import Fix
 from hyperpose_ros.common.throttled_warnings import ThrottledWarnings
 from hyperpose_ros.parameters.localizer import LocalizerParameters
 from hyperpose_ros.tf.odometry import create_odometry
-from hyperpose_ros.tf.plan import (
-    Missing,
-    TransformPlan,
-)
+from hyperpose_ros.tf.plan import FramePlan
+from hyperpose_ros.tf.policy import Missing, TransformPolicy
 from hyperpose_ros.tf.sender import TransformSender
-from hyperpose_ros.tf.tree import (
-    FrameListener,
-    FrameTree,
-)
+from hyperpose_ros.tf.tree import FrameListener, FrameTree
 
 _ADVICE = {
     "map_odom": "set tf_mode to none",
@@ -49,10 +44,11 @@ class TransformHealth:
 
 
 class RobotFrames:
-    """Wires /tf, odometry and the plan of the frames together.
+    """Wires /tf, odometry, the plan of the frames and the policy of what is sent together.
 
     Attributes:
         plan: frames and their arithmetic.
+        policy: which transform is sent.
         odometry: the body frame in odometry's frame; None where there is none.
     """
 
@@ -85,9 +81,10 @@ class RobotFrames:
         tree = FrameTree()
         self.odometry = create_odometry(node, values, warnings)
         try:
-            self.plan = TransformPlan(values, extrinsics, tree, self.odometry)
-            if self.plan.mode != "none":
-                self._sender = TransformSender(node, tree, lambda: _ADVICE[self.plan.mode])
+            self.plan = FramePlan(values, extrinsics, tree)
+            self.policy = TransformPolicy(values, self.plan, self.odometry)
+            if self.policy.mode != "none":
+                self._sender = TransformSender(node, tree, lambda: _ADVICE[self.policy.mode])
             self._listener = FrameListener(node, tree, self._on_moving)
         except Exception:
             self._destroy_created()
@@ -95,7 +92,7 @@ class RobotFrames:
 
     def send(self, fix: Fix) -> None:
         """Send a trusted fix's transform, where one is wanted and known."""
-        placement = self.plan.placement(fix)
+        placement = self.policy.placement(fix)
         self._latest_missing = placement.text if isinstance(placement, Missing) else ""
         if isinstance(placement, Missing):
             self._missing[placement.cause] += 1
@@ -116,7 +113,7 @@ class RobotFrames:
         problem = problem or self._latest_missing
         if not problem and self.odometry is not None:
             problem = self.odometry.problem
-        return TransformHealth(self.plan.describe(), sent, dict(self._missing), problem)
+        return TransformHealth(self.policy.describe(), sent, dict(self._missing), problem)
 
     def destroy(self) -> None:
         """Unsubscribe, and take the publisher down."""
@@ -131,11 +128,11 @@ class RobotFrames:
 
     def _on_moving(self, parent: str, stamp_ns: int) -> None:
         # Who looks up map -> base needs map -> odom at the stamps of odom -> base.
-        if self._sender is not None and self.plan.mode == "map_odom" and parent == self.plan.odom_frame:
+        if self._sender is not None and self.policy.mode == "map_odom" and parent == self.plan.odom_frame:
             self._sender.keep(self._stamp(stamp_ns))
 
     def _stamp(self, stamp_ns: int) -> int:
         """Return the stamp that a transform goes out with: ahead only where its child hardly moves."""
-        if self.plan.mode != "map_odom":
+        if self.policy.mode != "map_odom":
             return stamp_ns
         return stamp_ns + round(self._parameters().transform_tolerance * 1e9)
