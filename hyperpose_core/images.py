@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 from hyperpose_core.errors import HyperPoseError
+from hyperpose_core.geometry.camera import CameraModel
 
 RgbImage = npt.NDArray[np.uint8]
 
@@ -139,6 +140,13 @@ class Preprocessing:
         """Return (height, width) of the network's input for an image of the given height and width."""
         return (self.crop, self.crop) if self.crop is not None else self.resized_size(height, width)
 
+    def input_camera(self, camera: CameraModel) -> CameraModel:
+        """Return the camera of the network's inputs, given that of the images they are made of."""
+        resized = camera.resized(*self.resized_size(camera.height, camera.width))
+        if self.crop is None:
+            return resized
+        return resized.cropped(*_crop_corner(resized.height, resized.width, self.crop), self.crop, self.crop)
+
     def reduction(self, height: int, width: int) -> int:
         """Return by how much a JPEG of the given size may be reduced as it is decoded: 1, 2 or 4.
 
@@ -170,8 +178,7 @@ class Preprocessing:
         """Cut the centred square out of images [..., h, w]; without a crop, return them as they are."""
         if self.crop is None:
             return images
-        top = round((images.shape[-2] - self.crop) / 2)
-        left = round((images.shape[-1] - self.crop) / 2)
+        top, left = _crop_corner(images.shape[-2], images.shape[-1], self.crop)
         return images[..., top : top + self.crop, left : left + self.crop]
 
     def normalized(self, images: Tensor) -> Tensor:
@@ -214,6 +221,11 @@ def resize_in_float(image: Tensor, size: tuple[int, int]) -> Tensor:
     point as PIL's.
     """
     return _antialiased(image.float(), size).round_().clamp_(0, 255).to(torch.uint8)
+
+
+def _crop_corner(height: int, width: int, crop: int) -> tuple[int, int]:
+    """Return the first row and column of the centred square."""
+    return round((height - crop) / 2), round((width - crop) / 2)
 
 
 def _antialiased(image: Tensor, size: tuple[int, int]) -> Tensor:

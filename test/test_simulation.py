@@ -26,7 +26,7 @@ from hyperpose_core.simulation import (
     simulate,
     simulate_small,
 )
-from hyperpose_core.simulation.camera import simulated_intrinsics
+from hyperpose_core.simulation.camera import simulated_camera
 from hyperpose_core.simulation.layout import build_town
 from hyperpose_core.simulation.mesh import MeshBuilder
 from hyperpose_core.simulation.renderer import Renderer
@@ -108,7 +108,7 @@ def test_the_loop_is_closed_and_the_test_run_keeps_its_distance() -> None:
 
 
 def test_a_pixel_shows_the_point_that_the_pose_projects_there() -> None:
-    intrinsics = simulated_intrinsics(320, 240)
+    camera = simulated_camera(320, 240)
     drive = Run(SimulationOptions(), 0, "test", 0).drive()
     pose = drive.camera_at(3.0)
     places = np.array([[-2.2, -1.1, 9.0], [3.1, 0.8, 7.0], [0.4, -2.5, 12.0], [-4.0, 1.0, 10.0]])
@@ -120,13 +120,13 @@ def test_a_pixel_shows_the_point_that_the_pose_projects_there() -> None:
     white = np.full((8, 8, 3), 255, dtype=np.uint8)
     surfaces = tuple(builder.surfaces)
     scenery = Scenery(surfaces, tuple(each.albedo for each in surfaces), {"plain": white}, white)
-    renderer = Renderer(scenery, intrinsics)
+    renderer = Renderer(scenery, camera)
     picture = renderer.render(pose)
     renderer.close()
     for place, color in zip(places, colors, strict=True):
         rows, columns = np.nonzero((np.abs(picture - color.astype(float)) < 12).all(axis=-1))
-        u = intrinsics.focal_length * place[0] / place[2] + intrinsics.cx
-        v = intrinsics.focal_length * place[1] / place[2] + intrinsics.cy
+        u = camera.fx * place[0] / place[2] + camera.cx
+        v = camera.fx * place[1] / place[2] + camera.cy
         assert (columns.mean(), rows.mean()) == pytest.approx((u, v), abs=0.5)
 
 
@@ -137,10 +137,10 @@ def test_the_files_poses_reproduce_the_files_pictures(small: SimulationSummary) 
     run, condition = Run(options, 0, "test", 0), CONDITIONS["autumn"]
     scenery = build_scenery(run.town(), condition, 1, options.texture_scale)
     assert opened.camera is not None
-    intrinsics = simulated_intrinsics(opened.camera.width, opened.camera.height)
-    assert opened.camera.fx == pytest.approx(intrinsics.focal_length, abs=1e-5)
-    assert (opened.camera.cx, opened.camera.cy) == pytest.approx((intrinsics.cx, intrinsics.cy), abs=1e-5)
-    renderer = Renderer(scenery, intrinsics)
+    camera = simulated_camera(opened.camera.width, opened.camera.height)
+    assert opened.camera.fx == pytest.approx(camera.fx, abs=1e-5)
+    assert (opened.camera.cx, opened.camera.cy) == pytest.approx((camera.cx, camera.cy), abs=1e-5)
+    renderer = Renderer(scenery, camera)
     origin = opened.world.origin - np.array([run.place.easting, run.place.northing, 110.0])
 
     def difference(index: int, forwards: float, turn: float) -> float:

@@ -32,7 +32,6 @@ from hyperpose_core.training.recipe import Augmentation, ValidationRecipe, load_
 from hyperpose_core.training.samples import Samples, epoch_generator
 from hyperpose_core.training.split import split_blocks
 from hyperpose_core.training.trainer import Trainer
-from hyperpose_core.view_synthesis.rotation import Intrinsics
 
 
 def write_recipe(folder: Path, **changes: object) -> str:
@@ -94,9 +93,7 @@ def test_a_virtual_turn_moves_pixels_as_a_turned_camera_sees_them() -> None:
     ray = np.array([(121 - 99) / 160, (61 - 75) / 150, 1.0])
     world_ray = quaternion_to_matrix(orientation) @ ray
     still = {"random_crop": False, "brightness": 0.0, "contrast": 0.0, "saturation": 0.0, "hue": 0.0}
-    augmenter = Augmenter(
-        Augmentation(virtual_rotation_deg=8.0, **still), None, Intrinsics.of_resized(camera, 150, 200)
-    )
+    augmenter = Augmenter(Augmentation(virtual_rotation_deg=8.0, **still), None, camera)
     moves = []
     for seed in range(10):
         turned, label = augmenter(image, torch.from_numpy(orientation)[None], random_numbers(seed, 0, [3]))

@@ -27,15 +27,12 @@ from hyperpose_core.view_synthesis.depth_maps import (
     DepthMaps,
     choose_neighbours,
 )
-from hyperpose_core.view_synthesis.rotation import (
-    Intrinsics,
-    turn_images,
-)
+from hyperpose_core.view_synthesis.projection import pixel_rays
+from hyperpose_core.view_synthesis.rotation import turn_images
 from hyperpose_core.view_synthesis.translation import move_images
 
 HEIGHT, WIDTH = 96, 128
 CAMERA = CameraModel(WIDTH, HEIGHT, 110.0, 110.0, 63.5, 47.5)
-INTRINSICS = Intrinsics(110.0, 110.0, 63.5, 47.5)
 WALL, BOARD = 3.0, 1.5
 """Depths of the scene's two surfaces, metres: a wall, and a board before its middle."""
 
@@ -57,7 +54,7 @@ TEXTURES = {WALL: paint(1), BOARD: paint(2)}
 
 def see(pose: Pose) -> tuple[np.ndarray, np.ndarray]:
     """Return what a camera in front of wall and board sees: RGB uint8 [h, w, 3] and depths [h, w], metres."""
-    rays = INTRINSICS.rays(HEIGHT, WIDTH).numpy().reshape(3, -1).T @ pose.rotation().T
+    rays = pixel_rays(CAMERA, HEIGHT, WIDTH).numpy().reshape(3, -1).T @ pose.rotation().T
     colours, depths = np.zeros((len(rays), 3)), np.full(len(rays), np.inf)
     for surface, texture in TEXTURES.items():
         depth = (surface - pose.position[2]) / rays[:, 2]
@@ -114,7 +111,7 @@ def samples(data: PosedImageSet, folder: Path, translation: float, interpolation
 
 def depth_maps(data: PosedImageSet, folder: Path) -> DepthMaps:
     pixels = ImageCache(data.images, PREPROCESSING, folder)
-    return DepthMaps(data.images, range(len(data.images)), pixels, INTRINSICS, 0.15, folder)
+    return DepthMaps(data.images, range(len(data.images)), pixels, CAMERA, 0.15, folder)
 
 
 def test_a_moved_image_is_what_the_camera_would_see_there(walk: PosedImageSet) -> None:
@@ -129,10 +126,8 @@ def test_a_moved_image_is_what_the_camera_would_see_there(walk: PosedImageSet) -
         turn = rotation_vector_to_quaternion(vector)
         there = as_tensor(see(start @ Pose(np.array(translation), turn))[0])
         turns = torch.from_numpy(turn)[None]
-        moved = move_images(as_tensor(image)[None], torch.tensor([translation]), inverse, turns, INTRINSICS)[
-            0
-        ]
-        turned = turn_images(as_tensor(image)[None], turns, INTRINSICS)[0]
+        moved = move_images(as_tensor(image)[None], torch.tensor([translation]), inverse, turns, CAMERA)[0]
+        turned = turn_images(as_tensor(image)[None], turns, CAMERA)[0]
         inner = (slice(None), slice(16, -16), slice(20, -20))
         error = (moved - there)[inner].abs().mean()
         assert error < 8
@@ -144,7 +139,7 @@ def test_a_move_of_nothing_and_a_world_infinitely_far_leave_the_image() -> None:
     still, turn = torch.zeros(1, 3), torch.tensor([[1.0, 0.0, 0.0, 0.0]])
     depth = torch.full((1, HEIGHT // 2, WIDTH // 2), 0.5)
     for translation, inverse_depth in ((still, depth), (still + 0.2, depth * 0)):
-        moved = move_images(image, translation, inverse_depth, turn, INTRINSICS)
+        moved = move_images(image, translation, inverse_depth, turn, CAMERA)
         assert (moved - image).abs().max() < 0.1
 
 

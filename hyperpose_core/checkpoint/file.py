@@ -155,7 +155,7 @@ def checkpoint_content(checkpoint: Checkpoint) -> tuple[dict[str, Tensor], dict[
         },
         "orientation_convention": checkpoint.orientation_convention,
         "uncertainty": checkpoint.uncertainty.to_dict(),
-        "camera": None if checkpoint.camera is None else vars(checkpoint.camera),
+        "camera": None if checkpoint.camera is None else checkpoint.camera.to_dict(),
         "region": None if checkpoint.region is None else checkpoint.region.to_dict(),
         "training": dict(checkpoint.training),
         "validation": dict(checkpoint.validation),
@@ -203,8 +203,6 @@ def _from_document(document: Mapping[str, object], tensors: Mapping[str, Tensor]
         float(data["normalisation"]["scale"]),
     )
     camera = data["camera"]
-    if camera is not None:
-        camera = CameraModel(**{**camera, "distortion": tuple(camera["distortion"])})
     region, compression = data.get("region"), data.get("compression")  # older files lack them
     return Checkpoint(
         architecture=str(data["architecture"]),
@@ -216,7 +214,7 @@ def _from_document(document: Mapping[str, object], tensors: Mapping[str, Tensor]
         normalisation=normalisation,
         orientation_convention=convention,
         uncertainty=Uncertainty.from_dict(data["uncertainty"], arrays),
-        camera=camera,
+        camera=None if camera is None else CameraModel.from_dict(camera),
         region=None if region is None else TrainedRegion.from_dict(region),
         training=dict(data["training"]),
         validation=dict(data["validation"]),

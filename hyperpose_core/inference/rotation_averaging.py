@@ -13,7 +13,7 @@ from hyperpose_core.geometry.camera import CameraModel
 from hyperpose_core.geometry.poses import Array
 from hyperpose_core.geometry.torch_rotations import multiply_quaternions, turn_quaternions
 from hyperpose_core.images import Preprocessing
-from hyperpose_core.view_synthesis.rotation import Intrinsics, turn_images
+from hyperpose_core.view_synthesis.rotation import turn_images
 
 
 class TurnedViews:
@@ -41,9 +41,7 @@ class TurnedViews:
                 "virtual turns need the camera's intrinsics, which this checkpoint doesn't know; train it "
                 "with the dataset option camera=WIDTH,HEIGHT,FX,FY,CX,CY"
             )
-        size = preprocessing.resized_size(camera.height, camera.width)
-        resized = Intrinsics.of_resized(camera, *size)
-        self._camera = resized.cropped(*size, preprocessing.crop)
+        self._camera = preprocessing.input_camera(camera)
         axes = torch.cat([torch.zeros(1, 3), torch.eye(3), -torch.eye(3)]).double()
         self._turns = turn_quaternions(axes * math.radians(turn_deg))
 

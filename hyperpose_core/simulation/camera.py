@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import numpy as np
 import numpy.typing as npt
 
+from hyperpose_core.geometry.camera import CameraModel
 from hyperpose_core.geometry.poses import (
     Pose,
     euler_to_matrix,
@@ -25,20 +24,11 @@ VEHICLE_HEIGHT_M = 1.72
 OPTICAL_TO_CAMERA = ((0.0, 0.0, 1.0, 0.0), (1.0, 0.0, 0.0, 0.0), (0.0, 1.0, 0.0, 0.0), (0.0, 0.0, 0.0, 1.0))
 
 
-@dataclass(frozen=True)
-class Intrinsics:
-    """A pinhole camera: pixels; (0, 0) is the middle of the upper left pixel."""
-
-    width: int
-    height: int
-    focal_length: float
-    cx: float
-    cy: float
-
-
-def simulated_intrinsics(width: int, height: int) -> Intrinsics:
-    """Return the camera's intrinsics: a view of about 71 degrees across, its middle slightly off."""
-    return Intrinsics(width, height, 0.7 * width, 0.5 * width + 0.0031 * width, 0.5 * height + 0.0024 * width)
+def simulated_camera(width: int, height: int) -> CameraModel:
+    """Return the camera's model: a view of about 71 degrees across, its middle slightly off."""
+    focal_length = 0.7 * width
+    cx, cy = 0.5 * width + 0.0031 * width, 0.5 * height + 0.0024 * width
+    return CameraModel(width, height, focal_length, focal_length, cx, cy)
 
 
 def pose_of(extrinsics: tuple[float, float, float, float, float, float]) -> Pose:
@@ -57,12 +47,12 @@ def camera_in_vehicle() -> Pose:
 class Sensor:
     """Exposure, vignetting, noise and the colour mosaic of one run; frames must come in order."""
 
-    def __init__(self, intrinsics: Intrinsics, condition: Condition, seed: list[int]) -> None:
+    def __init__(self, camera: CameraModel, condition: Condition, seed: list[int]) -> None:
         """Start a run."""
         self._condition = condition
         self._rng = np.random.default_rng(seed)
-        x = (np.arange(intrinsics.width) - intrinsics.cx) / intrinsics.focal_length
-        y = (np.arange(intrinsics.height) - intrinsics.cy) / intrinsics.focal_length
+        x = (np.arange(camera.width) - camera.cx) / camera.fx
+        y = (np.arange(camera.height) - camera.cy) / camera.fy
         self._vignette = (1.0 - 0.22 * (x[None, :] ** 2 + y[:, None] ** 2)).astype(np.float32)
         self._drift = 0.0
 

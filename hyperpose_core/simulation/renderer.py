@@ -9,8 +9,8 @@ import numpy as np
 import numpy.typing as npt
 
 from hyperpose_core.errors import HyperPoseError
+from hyperpose_core.geometry.camera import CameraModel
 from hyperpose_core.geometry.poses import Pose
-from hyperpose_core.simulation.camera import Intrinsics
 from hyperpose_core.simulation.scenery import Scenery
 from hyperpose_core.simulation.sky import HIGHEST_DEG, LOWEST_DEG
 
@@ -38,20 +38,20 @@ class Renderer:
     """
 
     def __init__(
-        self, scenery: Scenery, intrinsics: Intrinsics, haze: tuple[float, float, float] | None = None
+        self, scenery: Scenery, camera: CameraModel, haze: tuple[float, float, float] | None = None
     ) -> None:
         """Hand the scenery to panda3d.
 
         Args:
             scenery: what to draw.
-            intrinsics: of the camera.
+            camera: of the pictures, without distortion.
             haze: colour in 0..1 that `render` fades to, with a visibility; None for no haze.
 
         Raises:
             HyperPoseError: panda3d is not installed or cannot open its software renderer.
         """
         self._core = _import_panda()
-        self._intrinsics = intrinsics
+        self._camera_model = camera
         self._haze = None if haze is None else np.array(haze) * 255.0
         self._engine = self._core.GraphicsEngine()
         self._root = self._core.NodePath("root")
@@ -96,19 +96,19 @@ class Renderer:
 
     def _read(self, texture: Any) -> npt.NDArray[np.uint8]:
         data = np.frombuffer(texture.get_ram_image_as("RGB"), dtype=np.uint8)
-        rows = data.reshape(self._intrinsics.height, self._intrinsics.width, 3)
+        rows = data.reshape(self._camera_model.height, self._camera_model.width, 3)
         return np.ascontiguousarray(rows[::-1])
 
     def _add_camera(self, name: str, state: Any | None) -> tuple[Any, Any]:
         """Open an offscreen buffer; return its camera and the texture that it draws into."""
-        panda, intrinsics = self._core, self._intrinsics
+        panda, model = self._core, self._camera_model
         properties = panda.FrameBufferProperties()
         properties.set_rgb_color(True)
         properties.set_depth_bits(24)
         pipe = panda.GraphicsPipeSelection.get_global_ptr().make_pipe(
             "TinyOffscreenGraphicsPipe", "p3tinydisplay"
         )
-        size = panda.WindowProperties.size(intrinsics.width, intrinsics.height)
+        size = panda.WindowProperties.size(model.width, model.height)
         buffer = self._engine.make_output(
             pipe, name, 0, properties, size, panda.GraphicsPipe.BF_refuse_window
         )
@@ -120,10 +120,10 @@ class Renderer:
         lens = panda.PerspectiveLens()
         # Tinydisplay's picture is half a pixel short at its right and lower edge; panda measures from the
         # film's middle and upwards, a camera from the middle of the upper left pixel and down.
-        film_width, film_height = intrinsics.width - 0.5, intrinsics.height - 0.5
+        film_width, film_height = model.width - 0.5, model.height - 0.5
         lens.set_film_size(film_width, film_height)
-        lens.set_focal_length(intrinsics.focal_length)
-        lens.set_film_offset(film_width / 2 - (intrinsics.cx + 0.5), (intrinsics.cy + 0.5) - film_height / 2)
+        lens.set_focal_length(model.fx)
+        lens.set_film_offset(film_width / 2 - (model.cx + 0.5), (model.cy + 0.5) - film_height / 2)
         lens.set_near_far(_NEAR_M, _FAR_M)
         camera = panda.Camera(name, lens)
         if state is not None:

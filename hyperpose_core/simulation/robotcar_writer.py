@@ -12,7 +12,8 @@ import numpy as np
 import numpy.typing as npt
 
 from hyperpose_core.errors import HyperPoseError
-from hyperpose_core.simulation.camera import CAMERA_EXTRINSICS, INS_EXTRINSICS, OPTICAL_TO_CAMERA, Intrinsics
+from hyperpose_core.geometry.camera import CameraModel
+from hyperpose_core.simulation.camera import CAMERA_EXTRINSICS, INS_EXTRINSICS, OPTICAL_TO_CAMERA
 
 INS_HEADER = (
     "timestamp,ins_status,latitude,longitude,altitude,northing,easting,down,utm_zone,"
@@ -81,15 +82,14 @@ def remove_other_runs(root: Path, dates: Collection[str]) -> None:
             shutil.rmtree(mark.parent)
 
 
-def write_sdk(root: Path, intrinsics: Intrinsics) -> None:
+def write_sdk(root: Path, camera: CameraModel) -> None:
     """Write sdk/extrinsics and sdk/models, which describe the simulated camera."""
     extrinsics, models = root / "sdk" / "extrinsics", root / "sdk" / "models"
     extrinsics.mkdir(parents=True, exist_ok=True)
     models.mkdir(parents=True, exist_ok=True)
     for name, values in (("ins", INS_EXTRINSICS), ("stereo", CAMERA_EXTRINSICS)):
         _write_lines(extrinsics / f"{name}.txt", [" ".join(f"{value:.4f}" for value in values)])
-    lens = (intrinsics.focal_length, intrinsics.focal_length, intrinsics.cx, intrinsics.cy)
-    rows = [lens, *OPTICAL_TO_CAMERA]
+    rows = [(camera.fx, camera.fy, camera.cx, camera.cy), *OPTICAL_TO_CAMERA]
     _write_lines(
         models / "stereo_narrow_left.txt", [" ".join(f"{value:.6f}" for value in row) for row in rows]
     )

@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from hyperpose_core.errors import HyperPoseError
-from hyperpose_core.simulation.camera import Sensor, simulated_intrinsics
+from hyperpose_core.simulation.camera import Sensor, simulated_camera
 from hyperpose_core.simulation.conditions import CONDITIONS
 from hyperpose_core.simulation.drive import Drive, plan_drive
 from hyperpose_core.simulation.layout import build_town, park_cars
@@ -92,10 +92,10 @@ class Run:
         writer = RunWriter(root, self.date)
         writer.begin()
         drive, stamps = self.drive(), self.stamps_us()
-        intrinsics = simulated_intrinsics(options.width, options.height)
+        camera = simulated_camera(options.width, options.height)
         scenery = build_scenery(self.town(), condition, self._day, options.texture_scale)
-        renderer = Renderer(scenery, intrinsics, condition.horizon if condition.visibility_m > 0 else None)
-        sensor = Sensor(intrinsics, condition, self._seed(3))
+        renderer = Renderer(scenery, camera, condition.horizon if condition.visibility_m > 0 else None)
+        sensor = Sensor(camera, condition, self._seed(3))
         for stamp, time in zip(stamps, drive.image_times, strict=True):
             picture = renderer.render(drive.camera_at(float(time)), condition.visibility_m)
             writer.write_image(stamp, sensor.expose(picture))

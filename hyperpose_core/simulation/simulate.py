@@ -19,7 +19,7 @@ from tqdm import tqdm
 
 import hyperpose_core
 from hyperpose_core.errors import HyperPoseError
-from hyperpose_core.simulation.camera import simulated_intrinsics
+from hyperpose_core.simulation.camera import simulated_camera
 from hyperpose_core.simulation.options import (
     SCENE_NAMES,
     RunSummary,
@@ -113,7 +113,7 @@ def _scene_runs(options: SimulationOptions, scene: int) -> list[Run]:
 def _write_scene(root: Path, options: SimulationOptions, runs: list[Run]) -> None:
     root.mkdir(parents=True, exist_ok=True)
     remove_other_runs(root, [run.date for run in runs])
-    write_sdk(root, simulated_intrinsics(options.width, options.height))
+    write_sdk(root, simulated_camera(options.width, options.height))
     dates = {split: [run.date for run in runs if run.split == split] for split in ("train", "test")}
     write_splits(root, dates["train"], dates["test"])
     (root / CONDITIONS_FILE).write_text(

@@ -13,9 +13,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from hyperpose_core.geometry.camera import CameraModel
 from hyperpose_core.geometry.torch_rotations import multiply_quaternions, turn_quaternions
 from hyperpose_core.training.recipe import Augmentation
-from hyperpose_core.view_synthesis.rotation import Intrinsics, turn_images
+from hyperpose_core.view_synthesis.rotation import turn_images
 from hyperpose_core.view_synthesis.translation import (
     Moves,
     move_images,
@@ -52,17 +53,17 @@ def random_numbers(seed: int, epoch: int, samples: Sequence[int]) -> Tensor:
 class Augmenter:
     """Applies an `Augmentation` to batches."""
 
-    def __init__(self, augmentation: Augmentation, crop: int | None, intrinsics: Intrinsics | None) -> None:
+    def __init__(self, augmentation: Augmentation, crop: int | None, camera: CameraModel | None) -> None:
         """Prepare for images of one size.
 
         Args:
             augmentation: what to vary.
             crop: side of the square cut out, pixels, or None.
-            intrinsics: of the resized images; needed for virtual rotations only.
+            camera: of the resized images; needed for virtual rotations only.
         """
         self._augmentation = augmentation
         self._crop = crop
-        self._intrinsics = intrinsics
+        self._camera = camera
 
     def __call__(
         self,
@@ -84,15 +85,13 @@ class Augmenter:
         """
         options = self._augmentation
         images = images.float()
-        if self._intrinsics is not None and (options.virtual_rotation_deg > 0 or moves is not None):
+        if self._camera is not None and (options.virtual_rotation_deg > 0 or moves is not None):
             turns = self._turns(numbers)
             if moves is None:
-                images = turn_images(images, turns, self._intrinsics)
+                images = turn_images(images, turns, self._camera)
             else:
                 turns = multiply_quaternions(moves.turns, turns)
-                images = move_images(
-                    images, moves.translations, moves.inverse_depths, turns, self._intrinsics
-                )
+                images = move_images(images, moves.translations, moves.inverse_depths, turns, self._camera)
             orientations = multiply_quaternions(orientations.double(), turns).to(orientations.dtype)
         images = self._cropped(images, numbers[:, _CROP])
         if options.motion_blur_px > 0:

@@ -23,7 +23,6 @@ from hyperpose_core.training.recipe import Recipe
 from hyperpose_core.training.split import split_blocks
 from hyperpose_core.training.virtual_views import VirtualViews
 from hyperpose_core.uncertainty.region import TrainedRegion
-from hyperpose_core.view_synthesis.rotation import Intrinsics
 
 
 class Batch(NamedTuple):
@@ -172,15 +171,15 @@ class Samples:
 
     def _build_augmenter(self) -> Augmenter:
         augmentation = self._recipe.augmentation
-        intrinsics = None
+        camera = None
         if self.data.camera is not None:
-            intrinsics = Intrinsics.of_resized(self.data.camera, *self._cache.size)
+            camera = self.data.camera.resized(*self._cache.size)
         elif augmentation.virtual_rotation_deg > 0:
             raise HyperPoseError(
                 f"{self.data.name}: virtual rotations need the camera's intrinsics; give the dataset option "
                 "camera=WIDTH,HEIGHT,FX,FY,CX,CY or set augmentation.virtual_rotation_deg to 0"
             )
-        return Augmenter(augmentation, self._recipe.crop, intrinsics)
+        return Augmenter(augmentation, self._recipe.crop, camera)
 
 
 def epoch_generator(seed: int, epoch: int) -> torch.Generator:

@@ -21,7 +21,6 @@ from hyperpose_core.geometry.torch_rotations import turn_quaternions
 from hyperpose_core.training.augmentation import INTERPOLATION, TRANSLATION
 from hyperpose_core.training.recipe import Augmentation
 from hyperpose_core.view_synthesis.depth_maps import DepthMaps
-from hyperpose_core.view_synthesis.rotation import Intrinsics
 from hyperpose_core.view_synthesis.translation import Moves
 
 _LARGEST_ANGLE_DEG = 40.0  # between two cameras, one of which is moved towards the other
@@ -60,8 +59,8 @@ class VirtualViews:
         self._translation = augmentation.virtual_translation_m
         reach = augmentation.virtual_interpolation_m
         baseline = max(self._translation, reach / 3)
-        intrinsics = Intrinsics.of_resized(data.camera, *pixels.size)
-        self._depths = DepthMaps(data.images, indices, pixels, intrinsics, baseline, folder)
+        camera = data.camera.resized(*pixels.size)
+        self._depths = DepthMaps(data.images, indices, pixels, camera, baseline, folder)
         self._ways = _ways(data, indices, reach)
 
     def moves(self, indices: Sequence[int], numbers: Tensor) -> Moves:

@@ -15,9 +15,10 @@ from tqdm import tqdm
 from hyperpose_core.datasets.image_cache import ImageCache
 from hyperpose_core.datasets.records import PosedImage
 from hyperpose_core.errors import HyperPoseError
+from hyperpose_core.geometry.camera import CameraModel
 from hyperpose_core.geometry.poses import Array
 from hyperpose_core.view_synthesis.plane_sweep import inverse_depths
-from hyperpose_core.view_synthesis.rotation import Intrinsics
+from hyperpose_core.view_synthesis.projection import pixel_rays, sampling_grid
 from hyperpose_core.view_synthesis.translation import filled_inverse_depths
 
 _LUMINANCE = (0.299, 0.587, 0.114)
@@ -38,7 +39,7 @@ class DepthMaps:
         images: Sequence[PosedImage],
         indices: Sequence[int],
         pixels: ImageCache,
-        camera: Intrinsics,
+        camera: CameraModel,
         baseline: float,
         folder: Path,
     ) -> None:
@@ -48,7 +49,7 @@ class DepthMaps:
             images: the records.
             indices: those to estimate the depth of, and from.
             pixels: the records' images.
-            camera: intrinsics of those.
+            camera: of those, at their size.
             baseline: distance that cameras compared should be apart, metres; depth begins at twice that.
             folder: where the maps are kept.
 
@@ -120,11 +121,11 @@ def _estimated(
     images: Sequence[PosedImage],
     indices: Sequence[int],
     pixels: ImageCache,
-    camera: Intrinsics,
+    camera: CameraModel,
     baseline: float,
 ) -> Tensor:
     grey = _grey(pixels.batch(indices))
-    coarse = camera.scaled(grey.shape[1] / pixels.size[0], grey.shape[2] / pixels.size[1])
+    coarse = camera.resized(grey.shape[1], grey.shape[2])
     poses = np.array([images[index].pose.matrix() for index in indices])
     neighbours = _neighbours_within_scenes([images[index].scene for index in indices], poses, baseline)
     to_others = [
@@ -161,14 +162,14 @@ def _grey(images: Tensor) -> Tensor:
     return functional.avg_pool2d(grey, _REDUCTION)
 
 
-def _agreeing(own: Tensor, others: Tensor, to_others: Tensor, camera: Intrinsics) -> Tensor:
+def _agreeing(own: Tensor, others: Tensor, to_others: Tensor, camera: CameraModel) -> Tensor:
     """Return where at least two other images (or the only one) found the same surface [h, w]."""
     height, width = own.shape
-    points = torch.einsum("kij,jhw->kihw", to_others[:, :3, :3], camera.rays(height, width))
+    points = torch.einsum("kij,jhw->kihw", to_others[:, :3, :3], pixel_rays(camera, height, width))
     points = points + own * to_others[:, :3, 3, None, None]
     expected = own / points[:, 2].clamp(min=1e-3)
     found = functional.grid_sample(
-        others[:, None], camera.grid(points, height, width), mode="nearest", align_corners=False
+        others[:, None], sampling_grid(camera, points, height, width), mode="nearest", align_corners=False
     )[:, 0]
     agree = (found - expected).abs() < _AGREEMENT * expected
     return agree.sum(0) >= min(2, len(others))
@@ -185,10 +186,13 @@ def _fingerprint(
     images: Sequence[PosedImage],
     indices: Sequence[int],
     pixels: ImageCache,
-    camera: Intrinsics,
+    camera: CameraModel,
     baseline: float,
 ) -> str:
-    digest = hashlib.sha256(repr((_VERSION, camera, baseline, pixels.size, list(indices))).encode())
+    # In the words that maps already on disk are known by.
+    intrinsics = f"Intrinsics(fx={camera.fx!r}, fy={camera.fy!r}, cx={camera.cx!r}, cy={camera.cy!r})"
+    described = f"({_VERSION!r}, {intrinsics}, {baseline!r}, {pixels.size!r}, {list(indices)!r})"
+    digest = hashlib.sha256(described.encode())
     for index in indices:
         digest.update(images[index].pose.matrix().tobytes())
     return digest.hexdigest()

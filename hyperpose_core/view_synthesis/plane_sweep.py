@@ -14,7 +14,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from hyperpose_core.view_synthesis.rotation import Intrinsics
+from hyperpose_core.geometry.camera import CameraModel
+from hyperpose_core.view_synthesis.projection import pixel_rays, sampling_grid
 
 _WINDOW = 7  # pixels, side of the windows that are compared
 _GREY_NOISE = 3e-5  # variance that a grey value in 0..1 has where there is nothing to see
@@ -22,7 +23,7 @@ _SMALL_STEP, _LARGE_STEP = 0.1, 0.6  # what a change of depth between neighbouri
 
 
 def inverse_depths(
-    image: Tensor, others: Tensor, to_others: Tensor, camera: Intrinsics, planes: Tensor
+    image: Tensor, others: Tensor, to_others: Tensor, camera: CameraModel, planes: Tensor
 ) -> Tensor:
     """Return the inverse depth of each pixel [h, w], 1/m.
 
@@ -30,7 +31,7 @@ def inverse_depths(
         image: grey values in 0..1 [h, w].
         others: images of the same size that see the same things from elsewhere [K, h, w].
         to_others: takes points of the image's optical frame to the others', metres [K, 4, 4].
-        camera: intrinsics of all the images.
+        camera: of all the images.
         planes: inverse depths to try, 1/m, evenly spaced and rising [D].
     """
     likeness = _likeness(image, others, to_others, camera, planes)
@@ -38,13 +39,15 @@ def inverse_depths(
     return planes[0] + _lowest(cost) * (planes[1] - planes[0])
 
 
-def _likeness(image: Tensor, others: Tensor, to_others: Tensor, camera: Intrinsics, planes: Tensor) -> Tensor:
+def _likeness(
+    image: Tensor, others: Tensor, to_others: Tensor, camera: CameraModel, planes: Tensor
+) -> Tensor:
     """Return how alike image and others are where a pixel lies at each plane, at most 1 [D, h, w]."""
     height, width = image.shape
-    rays = camera.rays(height, width).flatten(1)
+    rays = pixel_rays(camera, height, width).flatten(1)
     points = (to_others[:, :3, :3] @ rays)[:, None] + planes.view(-1, 1, 1) * to_others[:, None, :3, 3:]
     points = points.movedim(2, 1).reshape(len(others), 3, -1, width)
-    grid = camera.grid(points, height, width)
+    grid = sampling_grid(camera, points, height, width)
     seen = (grid.abs() <= 1).all(dim=-1) & (points[:, 2] > 0)
     shape = (len(others), len(planes), height, width)
     projected = functional.grid_sample(others[:, None], grid, padding_mode="border", align_corners=False)

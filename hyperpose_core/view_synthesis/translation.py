@@ -13,8 +13,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from hyperpose_core.geometry.camera import CameraModel
 from hyperpose_core.geometry.torch_rotations import rotation_matrices
-from hyperpose_core.view_synthesis.rotation import Intrinsics
+from hyperpose_core.view_synthesis.projection import pixel_rays, sampling_grid
 
 
 class Moves(NamedTuple):
@@ -36,7 +37,7 @@ class Moves(NamedTuple):
 
 
 def move_images(
-    images: Tensor, translations: Tensor, inverse_depths: Tensor, turns: Tensor, camera: Intrinsics
+    images: Tensor, translations: Tensor, inverse_depths: Tensor, turns: Tensor, camera: CameraModel
 ) -> Tensor:
     """Return the images [N, C, h, w] that cameras moved and turned would see.
 
@@ -45,27 +46,27 @@ def move_images(
         translations: of the cameras in their old optical frames, metres [N, 3].
         inverse_depths: of the images, at their size or a fraction of it, 1/m [N, h', w'].
         turns: new optical frames to old, unit quaternions [N, 4].
-        camera: intrinsics of the images.
+        camera: of the images.
     """
     height, width = images.shape[-2:]
     rotations = rotation_matrices(turns).float()
     translations = translations.float()
-    coarse = camera.scaled(inverse_depths.shape[-2] / height, inverse_depths.shape[-1] / width)
+    coarse = camera.resized(*inverse_depths.shape[-2:])
     arrived = _carried(inverse_depths, translations, rotations, coarse)
     arrived = functional.interpolate(
         filled_inverse_depths(arrived)[:, None], (height, width), mode="bilinear", align_corners=False
     )[:, 0]
     # A point X of the new frame is R X + t in the old one; its depth scales both coordinates alike.
-    points = torch.einsum("nij,jhw->nihw", rotations, camera.rays(height, width))
+    points = torch.einsum("nij,jhw->nihw", rotations, pixel_rays(camera, height, width))
     points = points + arrived[:, None] * translations[:, :, None, None]
-    grid = camera.grid(points, height, width)
+    grid = sampling_grid(camera, points, height, width)
     return functional.grid_sample(images, grid, padding_mode="border", align_corners=False)
 
 
-def _carried(inverse_depths: Tensor, translations: Tensor, rotations: Tensor, camera: Intrinsics) -> Tensor:
+def _carried(inverse_depths: Tensor, translations: Tensor, rotations: Tensor, camera: CameraModel) -> Tensor:
     """Return the inverse depths that the moved cameras see, the nearest ones; 0 where none is [N, h, w]."""
     count, height, width = inverse_depths.shape
-    rays = camera.rays(height, width)[None] - inverse_depths[:, None] * translations[:, :, None, None]
+    rays = pixel_rays(camera, height, width)[None] - inverse_depths[:, None] * translations[:, :, None, None]
     points = torch.einsum("nji,njhw->nihw", rotations, rays)
     depth = points[:, 2].clamp(min=1e-3)
     x = points[:, 0] / depth * camera.fx + camera.cx
