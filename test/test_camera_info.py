@@ -35,7 +35,7 @@ from hyperpose_core.checkpoint.file import (  # noqa: E402
 )
 from hyperpose_core.errors import HyperPoseError  # noqa: E402
 from hyperpose_core.geometry.camera import CameraModel  # noqa: E402
-from hyperpose_core.images import Preprocessing, RgbImage  # noqa: E402
+from hyperpose_core.images import RgbImage  # noqa: E402
 from hyperpose_core.inference.estimator import PoseEstimator  # noqa: E402
 from hyperpose_ros.common.conversions import BadImageError  # noqa: E402
 from hyperpose_ros.common.throttled_warnings import ThrottledWarnings  # noqa: E402
@@ -44,7 +44,6 @@ from hyperpose_ros.images.cameras import Camera  # noqa: E402
 from hyperpose_ros.images.lens import (  # noqa: E402
     read_calibration,
     rectification_maps,
-    seen_angles_deg,
 )
 
 HEIGHT, WIDTH = 96, 128
@@ -99,7 +98,7 @@ def test_what_a_lens_has_bent_is_straight_again(model: str) -> None:
 
 def test_a_fisheye_whose_coefficients_are_zero_bends_all_the_same() -> None:
     calibration = read_calibration(info("equidistant", (0.0,) * 4))
-    assert calibration.distortion == (0.0,) * 4
+    assert calibration.camera.distortion == (0.0,) * 4
     columns = rectification_maps(calibration)[0][HEIGHT // 2, :, 0]
     assert columns[0] > 2 and columns[-1] < WIDTH - 3, "the border of the rectified image lies inside"
 
@@ -108,7 +107,8 @@ def test_the_projection_matrix_says_where_rectified_pixels_lie() -> None:
     message = info("plumb_bob", BARREL)
     message.p = [90.0, 0.0, 60.0, 0.0, 0.0, 91.0, 45.0, 0.0, 0.0, 0.0, 1.0, 0.0]
     calibration = read_calibration(message)
-    assert calibration.rectified_intrinsics == (90.0, 91.0, 60.0, 45.0)
+    rectified = calibration.rectified
+    assert (rectified.fx, rectified.fy, rectified.cx, rectified.cy) == (90.0, 91.0, 60.0, 45.0)
     first = rectification_maps(calibration)[0]
     assert tuple(first[45, 60]) in {(63, 47), (64, 48), (63, 48), (64, 47)}, (
         "P's centre shows what K's centre took"
@@ -117,9 +117,10 @@ def test_the_projection_matrix_says_where_rectified_pixels_lie() -> None:
 
 def test_binning_and_a_region_of_interest_move_the_centre_and_shrink_the_pixels() -> None:
     region = RegionOfInterest(x_offset=20, y_offset=10, width=80, height=60)
-    calibration = read_calibration(changed(info(), roi=region, binning_x=2, binning_y=2))
-    assert (calibration.width, calibration.height) == (40, 30)
-    np.testing.assert_allclose(calibration.intrinsics, (55.0, 55.0, (63.5 - 20) / 2, (47.5 - 10) / 2))
+    camera = read_calibration(changed(info(), roi=region, binning_x=2, binning_y=2)).camera
+    assert (camera.width, camera.height) == (40, 30)
+    intrinsics = (camera.fx, camera.fy, camera.cx, camera.cy)
+    np.testing.assert_allclose(intrinsics, (55.0, 55.0, (63.5 - 20) / 2, (47.5 - 10) / 2))
 
 
 @pytest.mark.parametrize(
@@ -135,13 +136,6 @@ def test_binning_and_a_region_of_interest_move_the_centre_and_shrink_the_pixels(
 def test_a_camera_info_that_is_none_is_refused_in_words(message: CameraInfo, words: str) -> None:
     with pytest.raises(HyperPoseError, match=words):
         read_calibration(message)
-
-
-def test_the_network_sees_what_the_crop_leaves_of_the_field_of_view() -> None:
-    whole = seen_angles_deg((64.0, 64.0, 63.5, 47.5), 128, 96, Preprocessing(resize=96, crop=None))
-    np.testing.assert_allclose(whole, (90.0, 2 * np.degrees(np.arctan(48 / 64))))
-    square = seen_angles_deg((64.0, 64.0, 63.5, 47.5), 128, 96, Preprocessing(resize=48, crop=48))
-    np.testing.assert_allclose(square, [2 * np.degrees(np.arctan(48 / 64))] * 2)
 
 
 class Heard:

@@ -19,6 +19,7 @@ from sensor_msgs.msg import CameraInfo
 
 from hyperpose_core.checkpoint.file import Checkpoint
 from hyperpose_core.errors import HyperPoseError
+from hyperpose_core.geometry.camera import CameraModel
 from hyperpose_core.images import RgbImage
 from hyperpose_ros.common.conversions import BadImageError
 from hyperpose_ros.common.throttled_warnings import ThrottledWarnings
@@ -26,11 +27,9 @@ from hyperpose_ros.images.cameras import Camera
 from hyperpose_ros.images.lens import (
     KNOWN_MODELS,
     Calibration,
-    Intrinsics,
     is_same_lens,
     read_calibration,
     rectification_maps,
-    seen_angles_deg,
 )
 
 DROPPED_NO_CAMERA_INFO = "no_camera_info"
@@ -143,11 +142,12 @@ class _Lens:
         calibration = self._calibration
         if calibration is None:
             return image
-        if image.shape[:2] != (calibration.height, calibration.width):
+        height, width = calibration.camera.height, calibration.camera.width
+        if image.shape[:2] != (height, width):
             raise BadImageError(
                 REFUSED_CAMERA_INFO_SIZE,
-                f"the image is {image.shape[1]}x{image.shape[0]}, {self.info_topic} is for "
-                f"{calibration.width}x{calibration.height}: what resizes images must adapt camera_info, too",
+                f"the image is {image.shape[1]}x{image.shape[0]}, {self.info_topic} is for {width}x{height}: "
+                "what resizes images must adapt camera_info, too",
             )
         known = self._prepared_for
         if known is None or known[0] is not calibration or known[1] is not checkpoint:
@@ -165,8 +165,8 @@ class _Lens:
         if not is_rectified and not calibration.is_known:
             self._warnings.warn(
                 "distortion_model",
-                f"{self.info_topic}: the distortion model {calibration.model!r} is not known "
-                f"({', '.join(KNOWN_MODELS)} are): images are used as they are; rectify them before",
+                f"{self.info_topic}: the distortion model {calibration.camera.distortion_model!r} is not "
+                f"known ({', '.join(KNOWN_MODELS)} are): images are used as they are; rectify them before",
             )
             return
         if trained is not None and trained.distortion:
@@ -176,23 +176,20 @@ class _Lens:
                     f"{self._image_topic}: the network was trained on images with the distortion "
                     f"{list(trained.distortion)} of another lens: these are used as they are, poses are off",
                 )
-            intrinsics = calibration.intrinsics
-        elif calibration.distortion and not is_rectified:
+            camera = calibration.camera
+        elif calibration.camera.distortion and not is_rectified:
             self._maps = rectification_maps(calibration)
-            intrinsics = calibration.rectified_intrinsics
+            camera = calibration.rectified
         else:
-            intrinsics = calibration.rectified_intrinsics if is_rectified else calibration.intrinsics
-        self._compare_views(calibration, intrinsics, checkpoint)
+            camera = calibration.rectified if is_rectified else calibration.camera
+        self._compare_views(camera, checkpoint)
 
-    def _compare_views(
-        self, calibration: Calibration, intrinsics: Intrinsics, checkpoint: Checkpoint
-    ) -> None:
+    def _compare_views(self, camera: CameraModel, checkpoint: Checkpoint) -> None:
         trained, preprocessing = checkpoint.camera, checkpoint.preprocessing
         if trained is None:
             return
-        ours = seen_angles_deg(intrinsics, calibration.width, calibration.height, preprocessing)
-        known = (trained.fx, trained.fy, trained.cx, trained.cy)
-        theirs = seen_angles_deg(known, trained.width, trained.height, preprocessing)
+        ours = preprocessing.input_camera(camera).field_of_view_deg()
+        theirs = preprocessing.input_camera(trained).field_of_view_deg()
         margin = self._margin_deg()
         if any(abs(our - their) > margin for our, their in zip(ours, theirs, strict=True)):
             self._warnings.warn(

@@ -1,10 +1,9 @@
-"""A camera's lens as its CameraInfo describes it: what bends the image, how to undo it, how much is seen."""
+"""A camera's lens as its CameraInfo describes it: what bends the image and how to undo it."""
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import cv2
 import numpy as np
@@ -13,7 +12,6 @@ from sensor_msgs.msg import CameraInfo
 
 from hyperpose_core.errors import HyperPoseError
 from hyperpose_core.geometry.camera import CameraModel
-from hyperpose_core.images import Preprocessing
 
 _FISHEYE = "equidistant"
 # Numbers of coefficients that each model may have.
@@ -30,34 +28,23 @@ _PLUMB_BOB_COEFFICIENTS = 5
 _SAME_FOCAL_LENGTH = 0.02
 _SAME_COEFFICIENT = 0.02
 
-Intrinsics = tuple[float, float, float, float]
-"""fx, fy, cx, cy in pixels."""
-
 
 @dataclass(frozen=True)
 class Calibration:
     """What a CameraInfo says of the images that come with it.
 
     Attributes:
-        width: of the images, pixels, after binning and within the region of interest.
-        height: the same.
-        model: the distortion model's name in the message.
-        distortion: its coefficients; empty where there is none.
-        intrinsics: of the images as the camera takes them (K).
-        rectified_intrinsics: of the images once they are rectified (P; K where P is not set).
+        camera: of the images as they are taken (K), after binning and within the region of interest.
+        rectified: of the same images once they are rectified (P; K where P is not set), without distortion.
     """
 
-    width: int
-    height: int
-    model: str
-    distortion: tuple[float, ...]
-    intrinsics: Intrinsics
-    rectified_intrinsics: Intrinsics
+    camera: CameraModel
+    rectified: CameraModel
 
     @property
     def is_known(self) -> bool:
         """Whether the lens can be rectified."""
-        return not self.distortion or self.model in _COEFFICIENTS
+        return not self.camera.distortion or self.camera.distortion_model in _COEFFICIENTS
 
 
 def read_calibration(info: CameraInfo) -> Calibration:
@@ -86,22 +73,24 @@ def read_calibration(info: CameraInfo) -> Calibration:
     if width < binning[0] or height < binning[1]:
         raise HyperPoseError(f"the images' size of {width}x{height} is impossible")
 
-    def placed(fx: float, fy: float, cx: float, cy: float) -> Intrinsics:
-        return (
+    def placed(fx: float, fy: float, cx: float, cy: float) -> CameraModel:
+        # Binning divides the principal point as it is: that is image_geometry's reading of the message.
+        return CameraModel(
+            width // binning[0],
+            height // binning[1],
             float(fx / binning[0]),
             float(fy / binning[1]),
             float((cx - offset[0]) / binning[0]),
             float((cy - offset[1]) / binning[1]),
+            distortion_model=info.distortion_model,
         )
 
-    intrinsics = placed(k[0], k[4], k[2], k[5])
-    rectified = placed(p[0], p[5], p[2], p[6]) if p[0] > 0 and p[5] > 0 else intrinsics
+    camera = placed(k[0], k[4], k[2], k[5])
+    rectified = placed(p[0], p[5], p[2], p[6]) if p[0] > 0 and p[5] > 0 else camera
     # The fisheye model bends lines where its coefficients are zero, too.
     is_bent = d.any() or info.distortion_model == _FISHEYE
     distortion = tuple(float(value) for value in d) if is_bent else ()
-    return Calibration(
-        width // binning[0], height // binning[1], info.distortion_model, distortion, intrinsics, rectified
-    )
+    return Calibration(replace(camera, distortion=distortion), rectified)
 
 
 def rectification_maps(
@@ -112,60 +101,28 @@ def rectification_maps(
     OpenCV's models: plumb_bob and rational_polynomial are cv2.initUndistortRectifyMap's, equidistant is
     cv2.fisheye's (Kannala and Brandt, PAMI 2006).
     """
-    size = (calibration.width, calibration.height)
-    matrix, target = _matrix(calibration.intrinsics), _matrix(calibration.rectified_intrinsics)
-    coefficients = np.array(calibration.distortion)
-    build = (
-        cv2.fisheye.initUndistortRectifyMap if calibration.model == _FISHEYE else cv2.initUndistortRectifyMap
-    )
-    first, second = build(matrix, coefficients, np.eye(3), target, size, cv2.CV_16SC2)
+    camera, target = calibration.camera, calibration.rectified.matrix()
+    size, coefficients = (camera.width, camera.height), np.array(camera.distortion)
+    is_fisheye = camera.distortion_model == _FISHEYE
+    build = cv2.fisheye.initUndistortRectifyMap if is_fisheye else cv2.initUndistortRectifyMap
+    first, second = build(camera.matrix(), coefficients, np.eye(3), target, size, cv2.CV_16SC2)
     return np.asarray(first, dtype=np.int16), np.asarray(second, dtype=np.uint16)
-
-
-def seen_angles_deg(
-    intrinsics: Intrinsics, width: int, height: int, preprocessing: Preprocessing
-) -> tuple[float, float]:
-    """Return the horizontal and vertical angle, degrees, that the network sees of a pinhole camera's images.
-
-    Args:
-        intrinsics: the camera's.
-        width: of its images, pixels.
-        height: the same.
-        preprocessing: what of an image becomes the network's input.
-    """
-    resized, seen = preprocessing.resized_size(height, width), preprocessing.input_size(height, width)
-    fx, fy, cx, cy = intrinsics
-    return (
-        _angle_deg(fx, cx, width, width * seen[1] / resized[1]),
-        _angle_deg(fy, cy, height, height * seen[0] / resized[0]),
-    )
 
 
 def is_same_lens(calibration: Calibration, trained: CameraModel) -> bool:
     """Tell whether images of a camera are bent just as those of the training camera, whatever their size."""
     # Missing coefficients are zero; what plumb_bob lacks must be.
-    count = max(len(calibration.distortion), len(trained.distortion), _PLUMB_BOB_COEFFICIENTS)
-    ours, theirs = (_padded(values, count) for values in (calibration.distortion, trained.distortion))
-    focal = (calibration.intrinsics[0] / calibration.width, calibration.intrinsics[1] / calibration.height)
+    camera = calibration.camera
+    count = max(len(camera.distortion), len(trained.distortion), _PLUMB_BOB_COEFFICIENTS)
+    ours, theirs = (_padded(values, count) for values in (camera.distortion, trained.distortion))
+    focal = (camera.fx / camera.width, camera.fy / camera.height)
     trained_focal = (trained.fx / trained.width, trained.fy / trained.height)
     return (
-        calibration.model != _FISHEYE
+        camera.distortion_model != _FISHEYE
         and calibration.is_known
         and np.allclose(ours, theirs, rtol=0.0, atol=_SAME_COEFFICIENT)
         and np.allclose(focal, trained_focal, rtol=_SAME_FOCAL_LENGTH)
     )
-
-
-def _matrix(intrinsics: Intrinsics) -> npt.NDArray[np.float64]:
-    fx, fy, cx, cy = intrinsics
-    return np.array([[fx, 0.0, cx], [0.0, fy, cy], [0.0, 0.0, 1.0]])
-
-
-def _angle_deg(focal_length: float, centre: float, size: int, seen: float) -> float:
-    """Return the angle between the borders of the middle of an image; a pixel's centre is a whole number."""
-    first = (size - seen) / 2 - 0.5
-    before = math.atan((centre - first) / focal_length)
-    return math.degrees(before + math.atan((first + seen - centre) / focal_length))
 
 
 def _padded(values: Sequence[float], count: int) -> list[float]:
