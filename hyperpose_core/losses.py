@@ -5,12 +5,11 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from hyperpose_core.geometry.torch_rotations import quaternion_angles, quaternion_logarithm
 from hyperpose_core.models.output import PoseOutput
 
 POSITION_LOSSES = ("euclidean", "l1")
 ORIENTATION_LOSSES = ("paper", "hemisphere", "geodesic", "log_quaternion")
-
-_SMALLEST_SINE = 1e-7
 
 
 def position_loss(position: Tensor, true_position: Tensor, kind: str = "euclidean") -> Tensor:
@@ -38,9 +37,9 @@ def orientation_loss(orientation: Tensor, true_orientation: Tensor, kind: str = 
     """
     unit = nn.functional.normalize(orientation, dim=1)
     if kind == "geodesic":
-        return _angle(unit, true_orientation).mean()
+        return quaternion_angles(unit, true_orientation).mean()
     if kind == "log_quaternion":
-        return (_logarithm(unit) - _logarithm(true_orientation)).abs().mean()
+        return (quaternion_logarithm(unit) - quaternion_logarithm(true_orientation)).abs().mean()
     distance = torch.linalg.vector_norm(true_orientation - unit, dim=1)
     if kind == "hemisphere":
         distance = torch.minimum(distance, torch.linalg.vector_norm(true_orientation + unit, dim=1))
@@ -117,17 +116,3 @@ class PoseLoss(nn.Module):
             terms["scene"] = nn.functional.nll_loss(output.scene_log_probabilities.float(), scene)
             total = total + terms["scene"]
         return {"total": total, **terms}
-
-
-def _angle(unit: Tensor, true: Tensor) -> Tensor:
-    scalar = (unit * true).sum(1)
-    vector = (
-        unit[:, :1] * true[:, 1:] - true[:, :1] * unit[:, 1:] - torch.linalg.cross(unit[:, 1:], true[:, 1:])
-    )
-    return 2 * torch.atan2(torch.linalg.vector_norm(vector, dim=1), scalar.abs())
-
-
-def _logarithm(unit: Tensor) -> Tensor:
-    unit = torch.where(unit[:, :1] < 0, -unit, unit)
-    sine = torch.linalg.vector_norm(unit[:, 1:], dim=1, keepdim=True).clamp(min=_SMALLEST_SINE)
-    return unit[:, 1:] / sine * torch.atan2(sine, unit[:, :1])

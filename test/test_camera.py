@@ -1,4 +1,4 @@
-"""Cameras: what resizing, cropping and preprocessing do to their camera, and what files say of it."""
+"""Cameras: what resizing, cropping and preprocessing make of a camera, and what files say of it."""
 
 from __future__ import annotations
 

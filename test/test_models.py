@@ -11,7 +11,7 @@ import torch
 from small_networks import HYPERNETWORKS, MULTI_SCENE, draw_inputs, finite, loss_of, small
 
 from hyperpose_core.errors import HyperPoseError
-from hyperpose_core.models.atloc import quaternion_exponential
+from hyperpose_core.geometry.torch_rotations import quaternion_exponential
 from hyperpose_core.models.backbones import BACKBONE_NAMES, build_backbone, load_pretrained_weights
 from hyperpose_core.models.base import PARTS
 from hyperpose_core.models.mstransformer import MSTransformer

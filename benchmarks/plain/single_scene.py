@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from benchmarks.plain.backbones import efficientnet
-from hyperpose_core.models.atloc import quaternion_exponential
+from hyperpose_core.geometry.torch_rotations import quaternion_exponential
 from hyperpose_core.models.output import PoseOutput
 
 BRANCHES = {"t": (256, 3), "rot": (512, 4)}

@@ -10,6 +10,8 @@ import math
 import torch
 from torch import Tensor
 
+_SMALLEST_SINE = 1e-7
+
 
 def turn_quaternions(vectors: Tensor) -> Tensor:
     """Return the unit quaternions [N, 4] of rotation vectors [N, 3], radians."""
@@ -34,3 +36,28 @@ def rotation_matrices(quaternions: Tensor) -> Tensor:
         2 * (x * z - w * y), 2 * (y * z + w * x), 1 - 2 * (x * x + y * y),
     ]  # fmt: skip
     return torch.stack(rows, dim=1).view(-1, 3, 3)
+
+
+def quaternion_angles(first: Tensor, second: Tensor) -> Tensor:
+    """Return the angles [N] in radians between unit quaternions [N, 4]: 2 atan2(|v|, |w|), not an acos."""
+    scalar = (first * second).sum(1)
+    vector = (
+        first[:, :1] * second[:, 1:]
+        - second[:, :1] * first[:, 1:]
+        - torch.linalg.cross(first[:, 1:], second[:, 1:])
+    )
+    return 2 * torch.atan2(torch.linalg.vector_norm(vector, dim=1), scalar.abs())
+
+
+def quaternion_exponential(logarithms: Tensor) -> Tensor:
+    """Map logarithms [N, 3] (half the angle in radians, times the axis) to unit quaternions [N, 4]."""
+    half_angle = torch.linalg.vector_norm(logarithms, dim=-1, keepdim=True)
+    # sinc(x) is sin(pi x) / (pi x): no division by an angle of zero.
+    return torch.cat([half_angle.cos(), torch.sinc(half_angle / math.pi) * logarithms], dim=-1)
+
+
+def quaternion_logarithm(quaternions: Tensor) -> Tensor:
+    """Map unit quaternions [N, 4] of either sign to logarithms [N, 3], half the angle at most pi / 2."""
+    unit = torch.where(quaternions[:, :1] < 0, -quaternions, quaternions)
+    sine = torch.linalg.vector_norm(unit[:, 1:], dim=1, keepdim=True).clamp(min=_SMALLEST_SINE)
+    return unit[:, 1:] / sine * torch.atan2(sine, unit[:, :1])

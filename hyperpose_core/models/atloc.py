@@ -9,13 +9,13 @@ Files of the first AtLoc release predict the logarithm of a quaternion, v = (hal
 `orientation_head: log_quaternion` reads it through the exponential map, (cos|v|, sin|v| / |v| * v).
 """
 
-import math
 from dataclasses import dataclass
 from typing import ClassVar, NamedTuple
 
 import torch
 from torch import Tensor, nn
 
+from hyperpose_core.geometry.torch_rotations import quaternion_exponential
 from hyperpose_core.models.backbones import Endpoints
 from hyperpose_core.models.base import PoseModel
 from hyperpose_core.models.hypernetwork import GeneratedHead
@@ -163,9 +163,3 @@ class HyperAtLoc(AtLoc):
             self.orientation_head(hidden) + self.orientation_hypernetwork(attended),
             features,
         )
-
-
-def quaternion_exponential(logarithm: Tensor) -> Tensor:
-    """Map logarithms [N, 3] (half the angle in radians, times the axis) to unit quaternions [N, 4], wxyz."""
-    half_angle = torch.linalg.vector_norm(logarithm, dim=-1, keepdim=True)
-    return torch.cat([half_angle.cos(), torch.sinc(half_angle / math.pi) * logarithm], dim=-1)
