@@ -13,11 +13,9 @@ from torch import Tensor
 _SMALLEST_SINE = 1e-7
 
 
-def turn_quaternions(vectors: Tensor) -> Tensor:
+def rotation_vectors_to_quaternions(vectors: Tensor) -> Tensor:
     """Return the unit quaternions [N, 4] of rotation vectors [N, 3], radians."""
-    half = torch.linalg.vector_norm(vectors, dim=1, keepdim=True) / 2
-    # sinc(x) is sin(pi x) / (pi x): the exponential map without a division by a zero angle.
-    return torch.cat([torch.cos(half), vectors / 2 * torch.sinc(half / math.pi)], dim=1)
+    return quaternion_exponential(vectors / 2)
 
 
 def multiply_quaternions(left: Tensor, right: Tensor) -> Tensor:
@@ -27,7 +25,7 @@ def multiply_quaternions(left: Tensor, right: Tensor) -> Tensor:
     return torch.cat([w, vector + torch.linalg.cross(left[:, 1:], right[:, 1:])], dim=1)
 
 
-def rotation_matrices(quaternions: Tensor) -> Tensor:
+def quaternions_to_matrices(quaternions: Tensor) -> Tensor:
     """Return the matrices [N, 3, 3] of unit quaternions [N, 4]."""
     w, x, y, z = quaternions.unbind(1)
     rows = [

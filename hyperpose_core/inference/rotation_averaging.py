@@ -11,7 +11,7 @@ from torch import Tensor
 from hyperpose_core.errors import HyperPoseError
 from hyperpose_core.geometry.camera import CameraModel
 from hyperpose_core.geometry.poses import Array
-from hyperpose_core.geometry.torch_rotations import multiply_quaternions, turn_quaternions
+from hyperpose_core.geometry.torch_rotations import multiply_quaternions, rotation_vectors_to_quaternions
 from hyperpose_core.images import Preprocessing
 from hyperpose_core.view_synthesis.rotation import turn_images
 
@@ -43,7 +43,7 @@ class TurnedViews:
             )
         self._camera = preprocessing.input_camera(camera)
         axes = torch.cat([torch.zeros(1, 3), torch.eye(3), -torch.eye(3)]).double()
-        self._turns = turn_quaternions(axes * math.radians(turn_deg))
+        self._turns = rotation_vectors_to_quaternions(axes * math.radians(turn_deg))
 
     def views(self, inputs: Tensor) -> Tensor:
         """Return the views [N * 7, 3, h, w] of preprocessed images [N, 3, h, w], an image's together."""

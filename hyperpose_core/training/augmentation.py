@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from hyperpose_core.geometry.camera import CameraModel
-from hyperpose_core.geometry.torch_rotations import multiply_quaternions, turn_quaternions
+from hyperpose_core.geometry.torch_rotations import multiply_quaternions, rotation_vectors_to_quaternions
 from hyperpose_core.training.recipe import Augmentation
 from hyperpose_core.view_synthesis.rotation import turn_images
 from hyperpose_core.view_synthesis.translation import (
@@ -100,7 +100,7 @@ class Augmenter:
 
     def _turns(self, numbers: Tensor) -> Tensor:
         largest = math.radians(self._augmentation.virtual_rotation_deg)
-        return turn_quaternions((numbers[:, _TURN].double() * 2 - 1) * largest)
+        return rotation_vectors_to_quaternions((numbers[:, _TURN].double() * 2 - 1) * largest)
 
     def _cropped(self, images: Tensor, numbers: Tensor) -> Tensor:
         if self._crop is None:

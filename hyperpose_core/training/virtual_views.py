@@ -17,7 +17,7 @@ from hyperpose_core.geometry.poses import (
     matrix_to_quaternion,
     quaternion_to_rotation_vector,
 )
-from hyperpose_core.geometry.torch_rotations import turn_quaternions
+from hyperpose_core.geometry.torch_rotations import rotation_vectors_to_quaternions
 from hyperpose_core.training.augmentation import INTERPOLATION, TRANSLATION
 from hyperpose_core.training.recipe import Augmentation
 from hyperpose_core.view_synthesis.depth_maps import DepthMaps
@@ -75,7 +75,11 @@ class VirtualViews:
         )
         along = along * self._depths.known(indices)[:, None]
         own = (numbers[:, TRANSLATION] * 2 - 1) * self._translation * self._depths.known(indices)[:, None]
-        return Moves(along[:, :3].float() + own, turn_quaternions(along[:, 3:]), self._depths.batch(indices))
+        return Moves(
+            along[:, :3].float() + own,
+            rotation_vectors_to_quaternions(along[:, 3:]),
+            self._depths.batch(indices),
+        )
 
     def _part(self, index: int, numbers: Array) -> Array:
         """Return a translation and a rotation vector [6], a part of the way to one of the other images."""

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from hyperpose_core.geometry.camera import CameraModel
-from hyperpose_core.geometry.torch_rotations import rotation_matrices
+from hyperpose_core.geometry.torch_rotations import quaternions_to_matrices
 from hyperpose_core.view_synthesis.projection import pixel_rays, sampling_grid
 
 
@@ -22,7 +22,7 @@ def turn_images(images: Tensor, turns: Tensor, camera: CameraModel) -> Tensor:
         turns: new optical frame to old, unit quaternions.
         camera: of the images.
     """
-    grid = _rotation_grid(rotation_matrices(turns).float(), camera, images.shape[-2], images.shape[-1])
+    grid = _rotation_grid(quaternions_to_matrices(turns).float(), camera, images.shape[-2], images.shape[-1])
     return torch.nn.functional.grid_sample(images, grid, padding_mode="border", align_corners=False)
 
 

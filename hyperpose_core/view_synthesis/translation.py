@@ -14,7 +14,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from hyperpose_core.geometry.camera import CameraModel
-from hyperpose_core.geometry.torch_rotations import rotation_matrices
+from hyperpose_core.geometry.torch_rotations import quaternions_to_matrices
 from hyperpose_core.view_synthesis.projection import pixel_rays, sampling_grid
 
 
@@ -33,7 +33,7 @@ class Moves(NamedTuple):
 
     def in_world(self, orientations: Tensor) -> Tensor:
         """Return the translations in the world's frame [N, 3], given the cameras' old orientations [N, 4]."""
-        return torch.einsum("nij,nj->ni", rotation_matrices(orientations), self.translations)
+        return torch.einsum("nij,nj->ni", quaternions_to_matrices(orientations), self.translations)
 
 
 def move_images(
@@ -49,7 +49,7 @@ def move_images(
         camera: of the images.
     """
     height, width = images.shape[-2:]
-    rotations = rotation_matrices(turns).float()
+    rotations = quaternions_to_matrices(turns).float()
     translations = translations.float()
     coarse = camera.resized(*inverse_depths.shape[-2:])
     arrived = _carried(inverse_depths, translations, rotations, coarse)
