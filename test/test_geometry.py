@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+import torch
 
 from hyperpose_core.geometry import poses as geometry
+from hyperpose_core.geometry import torch_rotations
 from hyperpose_core.geometry.poses import Pose
 
 RANDOM = np.random.default_rng(7)
@@ -94,3 +96,21 @@ def test_a_moved_covariance_is_that_of_moved_samples() -> None:
     np.testing.assert_allclose(
         geometry.rotate_covariance(covariance, turn), np.cov(turned.T), rtol=0.1, atol=1e-3
     )
+
+
+def test_rotations_of_torch_are_those_of_numpy() -> None:
+    vectors = np.concatenate([np.zeros((1, 3)), RANDOM.uniform(-1.7, 1.7, size=(19, 3))])
+    quaternions = torch_rotations.rotation_vectors_to_quaternions(torch.from_numpy(vectors))
+    matrices = torch_rotations.quaternions_to_matrices(quaternions)
+    for vector, quaternion, matrix in zip(vectors, quaternions.numpy(), matrices.numpy(), strict=True):
+        np.testing.assert_allclose(quaternion, geometry.rotation_vector_to_quaternion(vector), atol=1e-12)
+        np.testing.assert_allclose(matrix, geometry.quaternion_to_matrix(quaternion), atol=1e-12)
+    others = quaternions.flip(0)
+    products = torch_rotations.multiply_quaternions(quaternions, others)
+    expected = matrices @ matrices.flip(0)
+    np.testing.assert_allclose(torch_rotations.quaternions_to_matrices(products), expected, atol=1e-12)
+    angles = torch_rotations.quaternion_angles(-quaternions, others)
+    np.testing.assert_allclose(
+        np.degrees(angles.numpy()), geometry.orientation_errors_deg(quaternions, others), atol=1e-9
+    )
+    np.testing.assert_allclose(2 * torch_rotations.quaternion_logarithm(-quaternions), vectors, atol=1e-12)
