@@ -26,8 +26,7 @@ from hyperpose_core.images import Preprocessing
 from hyperpose_core.inference.build_engine import build_engine
 from hyperpose_core.inference.engines.build_network import build_network
 from hyperpose_core.inference.estimator import PoseEstimator
-from hyperpose_core.models.compressed_linear import multiply
-from hyperpose_core.models.compressed_weight import dense_weight, store_weight
+from hyperpose_core.models.compressed import dense_weight, multiply, store_weight
 from hyperpose_core.models.registry import build_model
 
 CPU = torch.device("cpu")

@@ -17,8 +17,7 @@ from hyperpose_core.compression.report import LayerReport, PartReport
 from hyperpose_core.errors import HyperPoseError
 from hyperpose_core.inference.engines.build_network import build_network
 from hyperpose_core.models.base import PARTS, PoseModel
-from hyperpose_core.models.compressed import compressible_layers
-from hyperpose_core.models.compressed_linear import LowRankLinear, weight_of
+from hyperpose_core.models.compressed import LowRankLinear, compressible_layers, weight_of
 from hyperpose_core.models.hypernetwork import GeneratedLinear
 
 SMALLEST_LAYER = 4096

@@ -6,9 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from hyperpose_core.compression.factors import split_by_energy
-from hyperpose_core.models.compressed_conv import CompressedConv2d
-from hyperpose_core.models.compressed_linear import CompressedLinear, LowRankLinear
-from hyperpose_core.models.compressed_weight import store_weight
+from hyperpose_core.models.compressed import CompressedConv2d, CompressedLinear, LowRankLinear, store_weight
 
 _LARGEST_EXACT_BIAS = 4096
 """Larger biases, which only generators have, are held in bfloat16 where the weights are not in float32."""
@@ -19,7 +17,7 @@ def compressed_linear(layer: nn.Linear, storage: str, energy: float | None) -> n
 
     Args:
         layer: the full layer, which is left as it is.
-        storage: one of `compressed_weight.STORAGES`.
+        storage: one of `compressed.STORAGES`.
         energy: split the weight into factors that keep this share, where that makes it smaller; None: never.
     """
     factors = None if energy is None else split_by_energy(layer.weight.detach(), energy)

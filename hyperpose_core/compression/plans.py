@@ -33,7 +33,7 @@ class Plan:
 
     Attributes:
         method: one of `METHODS`.
-        generators: storage of the hypernetworks' generators, one of `compressed_weight.STORAGES`.
+        generators: storage of the hypernetworks' generators, one of `compressed.STORAGES`.
         linears: storage of the other linear layers.
         convolutions: storage of the convolutions.
         energy: split each generator into two factors that keep this share of its squared singular values;

@@ -21,9 +21,7 @@ from hyperpose_core.errors import HyperPoseError
 from hyperpose_core.export.onnx_engine import PACKAGES_HINT
 from hyperpose_core.inference.engines.build_network import build_network
 from hyperpose_core.models.base import PoseModel
-from hyperpose_core.models.compressed_conv import CompressedConv2d
-from hyperpose_core.models.compressed_linear import CompressedLinear
-from hyperpose_core.models.compressed_weight import StoredWeight
+from hyperpose_core.models.compressed import CompressedConv2d, CompressedLinear, StoredWeight
 from hyperpose_core.models.output import PoseOutput
 
 if TYPE_CHECKING:

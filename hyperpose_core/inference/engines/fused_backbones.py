@@ -15,7 +15,7 @@ from hyperpose_core.inference.engines.fused_layers import (
 )
 from hyperpose_core.inference.engines.target import Target
 from hyperpose_core.models.backbones import Backbone, EfficientNetBackbone, Endpoints, ResNetBackbone
-from hyperpose_core.models.compressed_linear import weight_of
+from hyperpose_core.models.compressed import weight_of
 
 _ACTIVATION_NAMES = {nn.SiLU: "silu", nn.ReLU6: "relu6", nn.ReLU: "relu"}
 

@@ -17,7 +17,7 @@ from hyperpose_core.inference.engines.fused_layers import (
 )
 from hyperpose_core.inference.engines.target import Target
 from hyperpose_core.models.atloc import SelfAttention
-from hyperpose_core.models.compressed_linear import weight_of
+from hyperpose_core.models.compressed import weight_of
 from hyperpose_core.models.hypernetwork import GeneratedHead, GeneratedLinear
 from hyperpose_core.models.mshyperpose import GeneratedBranch
 

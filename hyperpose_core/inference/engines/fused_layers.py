@@ -16,8 +16,7 @@ from torch.nn import functional
 from hyperpose_core.inference.engines.held_weight import held_weight
 from hyperpose_core.inference.engines.target import Target
 from hyperpose_core.models.backbones import TensorFlowPaddedConv2d
-from hyperpose_core.models.compressed_conv import CompressedConv2d
-from hyperpose_core.models.compressed_linear import weight_of
+from hyperpose_core.models.compressed import CompressedConv2d, weight_of
 
 
 class _Activation(NamedTuple):

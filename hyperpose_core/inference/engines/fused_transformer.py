@@ -22,7 +22,7 @@ from hyperpose_core.inference.engines.fused_layers import (
     bias_of,
 )
 from hyperpose_core.inference.engines.target import Target
-from hyperpose_core.models.compressed_linear import weight_of
+from hyperpose_core.models.compressed import weight_of
 from hyperpose_core.models.multiscene import Branch
 from hyperpose_core.models.transformer import (
     Attention,

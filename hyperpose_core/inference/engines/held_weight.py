@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from hyperpose_core.inference.engines.target import Target
-from hyperpose_core.models.compressed_weight import store_weight
+from hyperpose_core.models.compressed import store_weight
 
 _SMALLEST = 4096
 """Weights; smaller tensors are not worth a conversion in each call."""

@@ -18,8 +18,7 @@ from hyperpose_core.inference.engines.fused_transformer import FusedBranch
 from hyperpose_core.inference.engines.target import Target
 from hyperpose_core.models.atloc import SelfAttention
 from hyperpose_core.models.base import PoseModel
-from hyperpose_core.models.compressed import storages_of
-from hyperpose_core.models.compressed_linear import CompressedLinear, LowRankLinear
+from hyperpose_core.models.compressed import CompressedLinear, LowRankLinear, storages_of
 from hyperpose_core.models.hypernetwork import GeneratedHead
 from hyperpose_core.models.mshyperpose import GeneratedBranch
 from hyperpose_core.models.mstransformer import SceneHead

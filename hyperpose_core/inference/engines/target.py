@@ -20,7 +20,7 @@ class Target:
             and an activation or an addition done in the same pass. On the CPUs it was measured on that is
             worth a factor of two, and more where MKL, which stock layers use, does not know the CPU.
         input_size: (height, width) of the images in pixels that weights are packed for; others work too.
-        linears: storage, of `compressed_weight.STORAGES`, that a compressed network's linear layers stay in;
+        linears: storage, of `compressed.STORAGES`, that a compressed network's linear layers stay in;
             they are made dense in each call, and not packed.
         convolutions: that of its convolutions.
     """
