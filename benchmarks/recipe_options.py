@@ -28,12 +28,11 @@ from hyperpose_core.cli.common import add_dataset_arguments, add_device_argument
 from hyperpose_core.datasets.records import PosedImageSet
 from hyperpose_core.errors import HyperPoseError
 from hyperpose_core.evaluation import tables
-from hyperpose_core.evaluation.documents import write_results
-from hyperpose_core.evaluation.interval_plot import interval_figure
+from hyperpose_core.evaluation.documents import markdown_table, write_results
 from hyperpose_core.evaluation.metrics import FrameErrors, frame_errors
+from hyperpose_core.evaluation.plot_style import interval_figure
 from hyperpose_core.evaluation.statistics import Interval, compare_paired
 from hyperpose_core.evaluation.tables import interval_text
-from hyperpose_core.evaluation.text_tables import markdown_table
 from hyperpose_core.experiments.retrieval import compare_matches, nearest_by_appearance, nearest_by_pose
 from hyperpose_core.experiments.runs import Run, make_run
 from hyperpose_core.models.registry import default_options

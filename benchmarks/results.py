@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from hyperpose_core.evaluation.text_tables import markdown_table
+from hyperpose_core.evaluation.documents import markdown_table
 
 
 @dataclass(frozen=True)

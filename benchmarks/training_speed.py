@@ -23,7 +23,7 @@ import yaml
 from benchmarks.context import Context
 from benchmarks.measuring import Array, measure, median_of, times_faster
 from benchmarks.results import Section, Target
-from hyperpose_core.evaluation.text_tables import markdown_table
+from hyperpose_core.evaluation.documents import markdown_table
 
 IMAGES = 32
 """How many images an epoch has, which is what is timed."""

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from hyperpose_core.evaluation.text_tables import markdown_table
+from hyperpose_core.evaluation.documents import markdown_table
 
 
 @dataclass(frozen=True)

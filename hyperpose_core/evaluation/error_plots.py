@@ -1,4 +1,4 @@
-"""Plots of the errors: how they are distributed, and how they depend on time, heading and condition."""
+"""Plots of the errors: their distribution, what they depend on, and whether covariances foretell them."""
 
 from __future__ import annotations
 
@@ -10,6 +10,8 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from hyperpose_core.evaluation.comparison import Comparison
+from hyperpose_core.evaluation.condition_drop import ConditionDrop
+from hyperpose_core.evaluation.consistency import PARTS, chi_square_3_cdf, frame_consistency
 from hyperpose_core.evaluation.metrics import (
     HEADING_BIN_DEG,
     RECALL_THRESHOLDS,
@@ -25,6 +27,7 @@ from hyperpose_core.evaluation.plot_style import (
     MUTED,
     ORIENTATION,
     POSITION,
+    error_bars,
     finite_limit,
     group_labels,
     new_figure,
@@ -37,6 +40,8 @@ _LOGARITHMIC_ABOVE = 30.0
 _CLOCK_GAP = 0.25
 _COLOUR = (POSITION, ORIENTATION)
 _UNIT = ("m", "deg")
+_PROMISED = np.linspace(0.0, 1.0, 101)
+_MARKED = (0.68, 0.95)
 
 
 def cumulative_figure(comparison: Comparison, errors: FrameErrors) -> Figure:
@@ -156,6 +161,62 @@ def group_figure(comparison: Comparison, errors: FrameErrors) -> Figure:
     return figure
 
 
+def drop_figure(drops: Sequence[ConditionDrop]) -> Figure:
+    """Median errors of each condition and of the same frames as they were taken, with their intervals."""
+    figure = new_figure(10.0, 3.8)
+    for axes, colour, name, kind in zip(
+        figure.subplots(1, 2),
+        (POSITION, ORIENTATION),
+        ERROR_NAMES,
+        ("position_m", "orientation_deg"),
+        strict=True,
+    ):
+        comparisons = [getattr(drop, kind) for drop in drops]
+        places = np.arange(len(drops))
+        originals, variants = [item.first for item in comparisons], [item.second for item in comparisons]
+        axes.errorbar(
+            places - 0.1,
+            *error_bars(originals),
+            fmt="s",
+            color=INK,
+            capsize=4,
+            label="original images",
+        )
+        axes.errorbar(
+            places + 0.1, *error_bars(variants), fmt="o", color=colour, capsize=4, label="the condition"
+        )
+        axes.set_xticks(places, [f"{drop.condition}\n{drop.frames} frames" for drop in drops])
+        axes.set_xlim(-0.6, len(drops) - 0.4)
+        axes.set_ylim(bottom=0.0)
+        axes.set_ylabel(f"median {name}")
+        axes.legend(fontsize=8, frameon=False)
+        style_axes(axes)
+    return figure
+
+
+def reliability_figure(comparison: Comparison) -> Figure:
+    """Share of frames inside each region against the share that it promises, position and rotation apart."""
+    figure = new_figure(10.0, 4.4)
+    kinds = [("each image's own", False)]
+    if comparison.constant_covariance is not None:
+        kinds.append(("one for all images", True))
+    for axes, (name, part), colour in zip(
+        figure.subplots(1, 2), PARTS.items(), (POSITION, ORIENTATION), strict=True
+    ):
+        axes.plot([0, 100], [0, 100], ":", color=MUTED, linewidth=1.2, label="right")
+        for label, constant in kinds:
+            held = _held(frame_consistency(comparison, part, constant).nees)
+            style = {"color": MUTED, "linestyle": "--"} if constant else {"color": colour}
+            axes.plot(100 * _PROMISED, 100 * held, linewidth=1.6 if constant else 2.2, label=label, **style)
+            if not constant:
+                marked = np.interp(_MARKED, _PROMISED, held)
+                axes.plot(100 * np.array(_MARKED), 100 * marked, "o", color=INK, markersize=5)
+        axes.set(xlim=(0, 100), ylim=(0, 101), xlabel="promised (%)", ylabel="frames inside (%)")
+        axes.legend(loc="lower right", fontsize=8, frameon=True, framealpha=0.9, edgecolor="none")
+        style_axes(axes, name)
+    return figure
+
+
 def _groups(comparison: Comparison) -> list[tuple[str, NDArray[np.intp]]]:
     labels = group_labels(comparison.scenes, comparison.conditions)
     column = np.asarray(labels)
@@ -194,3 +255,9 @@ def _scale_errors(axes: Axes, values: NDArray[np.float64]) -> None:
         axes.set_yscale("log")
         return
     axes.set_ylim(0.0, 1.08 * float(finite.max()) if len(finite) else 1.0)
+
+
+def _held(nees: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return the share of frames inside the region that promises each share of `_PROMISED`."""
+    ordered = np.sort([chi_square_3_cdf(value) if np.isfinite(value) else 2.0 for value in nees])
+    return np.searchsorted(ordered, _PROMISED, side="right") / len(ordered)

@@ -1,4 +1,4 @@
-"""The common look of the plots; figures are built without matplotlib's global state."""
+"""What plots share: their look, and figures with intervals; without matplotlib's global state."""
 
 from __future__ import annotations
 
@@ -73,3 +73,35 @@ def error_bars(intervals: Sequence[Interval]) -> tuple[NDArray[np.float64], NDAr
 def group_labels(scenes: tuple[str, ...], conditions: tuple[str, ...]) -> tuple[str, ...]:
     """The labels [N] that curves are split by: conditions where there are several, else scenes."""
     return conditions if len(set(conditions)) > 1 else scenes
+
+
+def interval_figure(
+    labels: Sequence[str],
+    position: Sequence[Interval],
+    orientation: Sequence[Interval],
+    titles: tuple[str, str],
+    reference: tuple[float, float] | None = None,
+) -> Figure:
+    """Draw a row a label.
+
+    Args:
+        labels: what the rows are called, from the top.
+        position: a figure a row, metres.
+        orientation: a figure a row, degrees.
+        titles: what the two panels show.
+        reference: where to draw an upright line in each panel, such as at no difference.
+    """
+    figure = new_figure(11.0, 1.2 + 0.32 * len(labels))
+    panels = figure.subplots(1, 2, sharey=True)
+    places = np.arange(len(labels))
+    for column, (intervals, colour) in enumerate(((position, POSITION), (orientation, ORIENTATION))):
+        axes = panels[column]
+        centres, lengths = error_bars(intervals)
+        axes.errorbar(centres, places, xerr=lengths, fmt="o", color=colour, capsize=3, markersize=5)
+        if reference is not None:
+            axes.axvline(reference[column], color=MUTED, linewidth=1.2)
+        axes.set_xlabel(titles[column])
+        style_axes(axes)
+    panels[0].set_yticks(places, labels)
+    panels[0].set_ylim(len(labels) - 0.5, -0.5)
+    return figure

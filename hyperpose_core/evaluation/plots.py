@@ -8,16 +8,16 @@ from pathlib import Path
 from matplotlib.figure import Figure
 
 from hyperpose_core.evaluation.comparison import Comparison
-from hyperpose_core.evaluation.drop_plot import drop_figure
 from hyperpose_core.evaluation.error_plots import (
     cumulative_figure,
+    drop_figure,
     group_figure,
     heading_figure,
+    reliability_figure,
     timeline_figure,
 )
 from hyperpose_core.evaluation.metrics import Scores, frame_errors
 from hyperpose_core.evaluation.plot_style import group_labels
-from hyperpose_core.evaluation.reliability_plot import reliability_figure
 from hyperpose_core.evaluation.trajectory_plot import trajectory_figure
 
 _DOTS_PER_INCH = 120

@@ -12,11 +12,10 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from hyperpose_core.evaluation import tables
-from hyperpose_core.evaluation.documents import write_results
+from hyperpose_core.evaluation.documents import markdown_table, write_results
 from hyperpose_core.evaluation.plot_style import GROUPS, INK, MUTED, error_bars, new_figure, style_axes
 from hyperpose_core.evaluation.statistics import Interval, PairedComparison
 from hyperpose_core.evaluation.tables import interval_text
-from hyperpose_core.evaluation.text_tables import markdown_table
 from hyperpose_core.experiments.ablation import Ablation, Group
 
 PLOT_FILE = "ablation.png"

@@ -11,10 +11,9 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from hyperpose_core.evaluation import tables
-from hyperpose_core.evaluation.documents import write_results
+from hyperpose_core.evaluation.documents import markdown_table, write_results
 from hyperpose_core.evaluation.plot_style import ERROR_NAMES, GROUPS, error_bars, new_figure, style_axes
 from hyperpose_core.evaluation.tables import interval_text
-from hyperpose_core.evaluation.text_tables import markdown_table
 from hyperpose_core.experiments.reproduction import Cell, Reproduction, Skipped
 
 

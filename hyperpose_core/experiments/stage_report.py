@@ -9,11 +9,10 @@ from pathlib import Path
 from matplotlib.figure import Figure
 
 from hyperpose_core.evaluation import tables
-from hyperpose_core.evaluation.documents import write_results
-from hyperpose_core.evaluation.interval_plot import interval_figure
+from hyperpose_core.evaluation.documents import markdown_table, write_results
+from hyperpose_core.evaluation.plot_style import interval_figure
 from hyperpose_core.evaluation.statistics import Interval
 from hyperpose_core.evaluation.tables import interval_text
-from hyperpose_core.evaluation.text_tables import markdown_table
 from hyperpose_core.experiments.stage_table import Progress, StageTable
 
 PLOT_FILE = "stages.png"
