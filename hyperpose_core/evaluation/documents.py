@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from matplotlib.figure import Figure
 
 from hyperpose_core.errors import HyperPoseError
@@ -36,7 +37,7 @@ def write_results(
     path = directory / _MARKDOWN_FILE
     try:
         directory.mkdir(parents=True, exist_ok=True)
-        text = json.dumps(_plain_data(document), indent=2, allow_nan=False, ensure_ascii=False)
+        text = json.dumps(plain_data(document), indent=2, allow_nan=False, ensure_ascii=False)
         (directory / _RESULTS_FILE).write_text(text + "\n", encoding="utf-8")
         for name, figure in figures.items():
             figure.savefig(directory / name, dpi=120)
@@ -59,15 +60,21 @@ def markdown_table(rows: Sequence[Sequence[str]]) -> str:
     return "\n".join([lines[0], _line(rule, widths), *lines[1:]])
 
 
-def _plain_data(value: Any) -> Any:
-    """Return what JSON can hold: tuples as lists, and null for what is not a finite number."""
+def plain_data(value: object) -> Any:
+    """Return what JSON can hold: lists for tuples and arrays, null for what is not finite, else text."""
     if isinstance(value, Mapping):
-        return {str(key): _plain_data(item) for key, item in value.items()}
+        return {str(key): plain_data(item) for key, item in value.items()}
+    if isinstance(value, np.ndarray):
+        return plain_data(value.tolist())
     if isinstance(value, (list, tuple)):
-        return [_plain_data(item) for item in value]
-    if isinstance(value, float) and not math.isfinite(value):
-        return None
-    return value
+        return [plain_data(item) for item in value]
+    if isinstance(value, np.generic):
+        return plain_data(value.item())
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if value is None or isinstance(value, (str, int)):
+        return value
+    return str(value)
 
 
 def _line(cells: Sequence[str], widths: Sequence[int]) -> str:

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from hyperpose_core.errors import HyperPoseError
 from hyperpose_core.evaluation import tables
 from hyperpose_core.evaluation.comparison import Comparison
+from hyperpose_core.evaluation.documents import plain_data
 from hyperpose_core.evaluation.metrics import Scores, score
 from hyperpose_core.evaluation.plots import Plot, write_plots
 from hyperpose_core.evaluation.published import PublishedComparison
@@ -97,31 +98,15 @@ def results_document(
     """Return what `results.json` holds: plain data without NaN or infinity, which become null."""
     return {
         "title": title,
-        "metadata": _plain(metadata),
+        "metadata": plain_data(metadata),
         "alignment": "none",
         "units": {"position": "m", "orientation": "deg", "timing": "ms"},
-        **_plain(asdict(scores)),
+        **plain_data(asdict(scores)),
         "published": [
             {"scene": item.scene, "note": item.note, "results": [asdict(result) for result in item.results]}
             for item in published
         ],
     }
-
-
-def _plain(value: object) -> Any:
-    if isinstance(value, Mapping):
-        return {str(key): _plain(item) for key, item in value.items()}
-    if isinstance(value, np.ndarray):
-        return _plain(value.tolist())
-    if isinstance(value, (list, tuple)):
-        return [_plain(item) for item in value]
-    if isinstance(value, np.generic):
-        return _plain(value.item())
-    if isinstance(value, float):
-        return value if np.isfinite(value) else None
-    if value is None or isinstance(value, (str, int)):
-        return value
-    return str(value)
 
 
 def _render(
