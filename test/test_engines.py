@@ -23,8 +23,7 @@ from hyperpose_core.errors import HyperPoseError
 from hyperpose_core.images import Preprocessing
 from hyperpose_core.inference.build_engine import build_engine
 from hyperpose_core.inference.engines.cuda import CudaEngine
-from hyperpose_core.inference.engines.eager import EagerEngine
-from hyperpose_core.inference.engines.engine import Engine
+from hyperpose_core.inference.engines.engine import EagerEngine, Engine
 from hyperpose_core.inference.engines.target import (
     Target,
     has_packed_layers,

@@ -10,10 +10,10 @@ from hyperpose_core.checkpoint.file import Checkpoint
 from hyperpose_core.errors import HyperPoseError
 from hyperpose_core.inference.engines.build_network import build_network
 from hyperpose_core.inference.engines.cuda import CudaEngine
-from hyperpose_core.inference.engines.eager import EagerEngine
 from hyperpose_core.inference.engines.engine import (
     ENGINE_NAMES,
     PRECISIONS,
+    EagerEngine,
     Engine,
     check_choice,
 )

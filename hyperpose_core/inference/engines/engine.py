@@ -1,4 +1,7 @@
-"""What runs a network: the seam between `PoseEstimator` and everything that is about speed."""
+"""What runs a network: the seam between `PoseEstimator` and everything that is about speed.
+
+The engine that is always there runs the prepared network in PyTorch, operation by operation.
+"""
 
 from __future__ import annotations
 
@@ -8,6 +11,9 @@ import torch
 from torch import Tensor
 
 from hyperpose_core.errors import HyperPoseError
+from hyperpose_core.inference.engines.preparation import prepare
+from hyperpose_core.inference.engines.target import Target
+from hyperpose_core.models.base import PoseModel
 from hyperpose_core.models.output import PoseOutput
 
 ENGINE_NAMES = ("auto", "eager", "exported")
@@ -44,6 +50,24 @@ class Engine(ABC):
         Raises:
             HyperPoseError: images of a size that the network cannot take.
         """
+
+
+class EagerEngine(Engine):
+    """Runs a prepared network in PyTorch."""
+
+    name = "eager"
+
+    def __init__(self, network: PoseModel, target: Target) -> None:
+        """Take a network over, which must not be used otherwise any more, and prepare it."""
+        self.device = target.device
+        self.precision = str(target.dtype).removeprefix("torch.")
+        self._dtype = target.dtype
+        self._network = prepare(network, target)
+
+    def __call__(self, inputs: Tensor) -> PoseOutput:
+        """Run the network; see `Engine.__call__`."""
+        with torch.inference_mode():
+            return self._network(inputs.to(self.device, self._dtype, memory_format=torch.channels_last))
 
 
 def check_choice(kind: str, value: str, choices: tuple[str, ...]) -> None:
