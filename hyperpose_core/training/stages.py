@@ -1,7 +1,8 @@
-"""What a stage trains: parameters, batch-norm statistics and dropout; everything else stands still."""
+"""What a stage trains, and at which rate: parameters, statistics, dropout; everything else stands still."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Collection
 
 import torch
@@ -9,7 +10,7 @@ from torch import nn
 
 from hyperpose_core.losses import PoseLoss
 from hyperpose_core.models.base import PARTS, PoseModel
-from hyperpose_core.training.recipe import Recipe, Stage
+from hyperpose_core.training.recipe import Recipe, Schedule, Stage
 
 _TRAINED_PARTS = {
     "everything": frozenset(PARTS),
@@ -63,3 +64,19 @@ def set_training_mode(stage: Stage, recipe: Recipe, network: PoseModel) -> None:
     for module in network.modules():
         if isinstance(module, nn.BatchNorm2d) and not module.weight.requires_grad:
             module.eval()
+
+
+def learning_rate_factor(schedule: Schedule, epoch: float, epochs: int) -> float:
+    """Return what the recipe's learning rate is multiplied by; of no state, so that resuming needs none.
+
+    Args:
+        schedule: the recipe's schedule.
+        epoch: how many epochs have passed, fractions included.
+        epochs: how many there will be.
+    """
+    if schedule.kind == "step":
+        return float(schedule.factor ** (math.floor(epoch) // schedule.step_epochs))
+    progress = epoch / epochs
+    if progress < schedule.warm_up:
+        return 0.04 + 0.96 * 0.5 * (1 - math.cos(math.pi * progress / schedule.warm_up))
+    return 0.5 * (1 + math.cos(math.pi * (progress - schedule.warm_up) / (1 - schedule.warm_up)))

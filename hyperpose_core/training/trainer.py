@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -32,8 +33,6 @@ from hyperpose_core.training.feature_cache import (
     kept_variants,
 )
 from hyperpose_core.training.held_out import calibrated
-from hyperpose_core.training.memory import freed_memory_kept
-from hyperpose_core.training.prefetch import prepared_ahead
 from hyperpose_core.training.recipe import Recipe, Stage, recipe_to_dict
 from hyperpose_core.training.run_folder import (
     BEST_CHECKPOINT,
@@ -43,9 +42,8 @@ from hyperpose_core.training.run_folder import (
     stage_checkpoint,
 )
 from hyperpose_core.training.samples import Samples, epoch_generator
-from hyperpose_core.training.schedule import learning_rate_factor
-from hyperpose_core.training.stages import enter_stage, set_training_mode
-from hyperpose_core.training.step import Step, StepInputs, autocast_of
+from hyperpose_core.training.stages import enter_stage, learning_rate_factor, set_training_mode
+from hyperpose_core.training.step import Step, StepInputs, autocast_of, freed_memory_kept
 from hyperpose_core.training.validation import validate
 from hyperpose_core.uncertainty.covariance import Uncertainty
 
@@ -183,7 +181,7 @@ class Trainer:
         batches = self._samples.batches(order)
         rate = stage.learning_rate or self.recipe.learning_rate
         shares = [self._group.share(indices) for indices in batches]
-        inputs = prepared_ahead(lambda indices: load(indices, epoch), shares)
+        inputs = _prepared_ahead(lambda indices: load(indices, epoch), shares)
         losses: list[float] = []
         title = f"epoch {epoch + 1}/{sum(self.recipe.stage_epochs())}"
         with tqdm(
@@ -275,6 +273,25 @@ class Trainer:
         self._loss.load_state_dict(state["loss"])
         self._best_score = state["best_score"]
         return int(state["epochs"])
+
+
+def _prepared_ahead(
+    prepare: Callable[[Sequence[int]], StepInputs], batches: Iterable[Sequence[int]]
+) -> Iterator[StepInputs]:
+    """Yield what a step takes for each batch, in their order, one ahead in a thread of its own.
+
+    Args:
+        prepare: must take its randomness from its argument alone; torch's global generator is the network's.
+        batches: indices of each batch's samples.
+    """
+    with ThreadPoolExecutor(max_workers=1, thread_name_prefix="batches") as executor:
+        upcoming: Future[StepInputs] | None = None
+        for indices in batches:
+            ready, upcoming = upcoming, executor.submit(prepare, indices)
+            if ready is not None:
+                yield ready.result()
+        if upcoming is not None:
+            yield upcoming.result()
 
 
 def _finite_or_none(value: float) -> float | None:
