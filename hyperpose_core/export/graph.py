@@ -18,7 +18,6 @@ from torch import Tensor, nn
 
 from hyperpose_core.checkpoint.file import Checkpoint
 from hyperpose_core.errors import HyperPoseError
-from hyperpose_core.export.onnx_engine import PACKAGES_HINT
 from hyperpose_core.inference.engines.build_network import build_network
 from hyperpose_core.models.base import PoseModel
 from hyperpose_core.models.compressed import CompressedConv2d, CompressedLinear, StoredWeight
@@ -26,6 +25,8 @@ from hyperpose_core.models.output import PoseOutput
 
 if TYPE_CHECKING:
     import onnx
+
+PACKAGES_HINT = "exported networks need OpenVINO and ONNX: pip install 'hyperpose_ros[export]'"
 
 _Layer = TypeVar("_Layer", nn.Linear, nn.Conv2d)
 

@@ -20,13 +20,12 @@ from hyperpose_core.export.description import (
     checkpoint_from_metadata,
     export_from_metadata,
 )
+from hyperpose_core.export.graph import PACKAGES_HINT, full_network, network_as_onnx
 from hyperpose_core.inference.engines.engine import Engine
 from hyperpose_core.models.output import PoseOutput
 
 if TYPE_CHECKING:
     import openvino
-
-PACKAGES_HINT = "exported networks need OpenVINO and ONNX: pip install 'hyperpose_ros[export]'"
 
 _OUTPUT_WIDTHS = {"position": 3, "orientation": 4}
 
@@ -153,11 +152,6 @@ def convert_in_memory(checkpoint: Checkpoint, precision: str, size: tuple[int, i
     Raises:
         HyperPoseError: the size is not known, this CPU does not have the precision, or a package is missing.
     """
-    from hyperpose_core.export.graph import (
-        full_network,
-        network_as_onnx,
-    )
-
     if size is None:
         raise HyperPoseError(
             "the engine exported needs the size of the network's input, which this checkpoint does not tell: "
