@@ -19,7 +19,7 @@ from experiment_helpers import contents, generate, run_verb, write_cambridge
 
 from hyperpose_core.datasets import PosedImageSet, open_dataset
 from hyperpose_core.ecl.conditions import load_conditions
-from hyperpose_core.ecl.engine import open_engine
+from hyperpose_core.ecl.open_engine import open_engine
 from hyperpose_core.evaluation.condition_drop import pair_frames
 
 CONDITIONS = ("evening", "winter", "summer")

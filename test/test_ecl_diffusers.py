@@ -16,7 +16,7 @@ from safetensors.torch import load_file
 
 from hyperpose_core.datasets import open_dataset
 from hyperpose_core.ecl.conditions import load_conditions
-from hyperpose_core.ecl.engine import open_engine
+from hyperpose_core.ecl.open_engine import open_engine
 
 
 @pytest.fixture(scope="module")

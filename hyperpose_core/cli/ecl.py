@@ -8,8 +8,8 @@ from pathlib import Path
 from hyperpose_core.cli.common import add_dataset_arguments, add_device_argument, open_dataset_from
 from hyperpose_core.datasets import dataset_format
 from hyperpose_core.ecl.conditions import load_conditions
-from hyperpose_core.ecl.engine import ENGINES, open_engine
 from hyperpose_core.ecl.generation import Generated, generate_variants
+from hyperpose_core.ecl.open_engine import ENGINES, open_engine
 from hyperpose_core.errors import HyperPoseError
 
 

@@ -1,4 +1,4 @@
-"""What makes a variant of an image: the interface, and the engines by name."""
+"""What makes a variant of an image: the interface, and what all engines share."""
 
 from __future__ import annotations
 
@@ -8,11 +8,8 @@ from importlib.metadata import version
 from types import ModuleType
 from typing import Any, Protocol
 
-from hyperpose_core.ecl.conditions import Conditions
 from hyperpose_core.errors import HyperPoseError
 from hyperpose_core.images import RgbImage
-
-ENGINES = ("diffusers", "classical")
 
 
 class Engine(Protocol):
@@ -36,31 +33,6 @@ class Engine(Protocol):
         Returns:
             RGB uint8 [H, W, 3] of the same size.
         """
-
-
-def open_engine(name: str, conditions: Conditions, weights: str | None, device: str) -> Engine:
-    """Load an engine.
-
-    Args:
-        name: one of `ENGINES`.
-        conditions: what it will be asked for.
-        weights: for "diffusers", a pipeline's name on the Hugging Face hub or its folder; None takes the
-            published InstructPix2Pix.
-        device: for "diffusers", "auto", "cpu", "cuda" or "cuda:N".
-
-    Raises:
-        HyperPoseError: the engine cannot make a condition, a library is missing, or the weights or the device
-            are wrong.
-    """
-    if name == "classical":
-        from hyperpose_core.ecl.classical import ClassicalEngine
-
-        if weights is not None:
-            raise HyperPoseError("--weights goes with --engine diffusers; the classical engine has none")
-        return ClassicalEngine(conditions)
-    from hyperpose_core.ecl.instruct_pix2pix import DEFAULT_WEIGHTS, InstructPix2PixEngine
-
-    return InstructPix2PixEngine(conditions, weights or DEFAULT_WEIGHTS, device)
 
 
 def require(*modules: str) -> list[ModuleType]:

@@ -16,12 +16,12 @@ from jinja2 import Environment, StrictUndefined
 from numpy.typing import NDArray
 
 from hyperpose_core.errors import HyperPoseError
-from hyperpose_core.evaluation import tables
 from hyperpose_core.evaluation.comparison import Comparison
 from hyperpose_core.evaluation.documents import plain_data
 from hyperpose_core.evaluation.metrics import Scores, score
 from hyperpose_core.evaluation.plots import Plot, write_plots
 from hyperpose_core.evaluation.published import PublishedComparison
+from hyperpose_core.evaluation.tables import degrees, interval_text, metres, number, percent
 from hyperpose_core.evaluation.tum import ESTIMATE_FILE, TRUTH_FILE, has_usable_stamps, write_tum_files
 
 REPORT_FILE = "report.html"
@@ -121,17 +121,17 @@ def _render(
         autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
     environment.globals.update(
-        metres=tables.metres,
-        degrees=tables.degrees,
-        percent=tables.percent,
-        three_digits=lambda value: tables.number(value, 3),
+        metres=metres,
+        degrees=degrees,
+        percent=percent,
+        three_digits=lambda value: number(value, 3),
     )
     environment.filters.update(
-        metres=tables.metres,
-        degrees=tables.degrees,
-        interval=tables.interval_text,
-        percent=tables.percent,
-        number=tables.number,
+        metres=metres,
+        degrees=degrees,
+        interval=interval_text,
+        percent=percent,
+        number=number,
         text=_text,
         inline_png=lambda plot: _data_url("png", plot.path.read_bytes()),
         inline_jpeg=lambda picture: _data_url("jpeg", _jpeg(picture.image)),
