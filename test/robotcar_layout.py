@@ -9,6 +9,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
+from hyperpose_core.datasets.robotcar_runs import RobotCarRun
 from hyperpose_core.geometry.poses import (
     Pose,
     euler_to_matrix,
@@ -122,3 +123,9 @@ def write_run(root: Path, date: str, ride: Ride = ride_east, image: np.ndarray |
 
 def write_ins(run: Path, lines: list[str]) -> None:
     (run / "gps" / "ins.csv").write_text("\n".join([INS_HEADER, *lines]) + "\n")
+
+
+def base_link_poses(run: RobotCarRun) -> tuple[Pose, ...]:
+    """N poses of base_link in the world, one for each image."""
+    optical_from_base_link = run.base_link_from_optical.inverse()
+    return tuple(pose @ optical_from_base_link for pose in run.camera_poses)

@@ -9,6 +9,7 @@ import pytest
 import torch
 from conftest import see_images
 from small_networks import HYPERNETWORKS, draw_inputs, loss_of, small
+from small_towns import simulate_small
 from torch import Tensor, nn
 
 from hyperpose_core.checkpoint.normalisation import PositionNormalisation
@@ -17,7 +18,6 @@ from hyperpose_core.images import Preprocessing
 from hyperpose_core.models.base import PoseModel
 from hyperpose_core.models.multiscene import MultiSceneModel
 from hyperpose_core.models.registry import MODEL_NAMES
-from hyperpose_core.simulation import simulate_small
 
 
 def cannot_learn(network: PoseModel, name: str) -> bool:

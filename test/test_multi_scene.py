@@ -7,12 +7,12 @@ from pathlib import Path
 
 import pytest
 import yaml
+from small_towns import simulate_small
 
 from hyperpose_core.checkpoint.file import load_checkpoint
 from hyperpose_core.cli.main import main
 from hyperpose_core.datasets import open_dataset
 from hyperpose_core.inference.estimator import PoseEstimator
-from hyperpose_core.simulation import simulate_small
 
 pytest.importorskip("panda3d", reason="the simulation needs panda3d: pip install hyperpose_ros[simulation]")
 

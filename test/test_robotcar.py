@@ -18,6 +18,7 @@ from robotcar_layout import (
     LATITUDE,
     NORTHING,
     SPEED,
+    base_link_poses,
     image_stamps_us,
     ride_east,
     ride_in_a_circle,
@@ -79,7 +80,7 @@ def test_the_left_camera_looks_to_the_left(root: Path) -> None:
 def test_base_link_is_level_heads_along_the_drive_and_carries_camera_and_ins(root: Path) -> None:
     run = load_run(root, "2014-06-26-08-53-56", origin=(EASTING, NORTHING, -DOWN))
 
-    base = run.base_link_poses()[0]
+    base = base_link_poses(run)[0]
     np.testing.assert_allclose(base.rotation(), np.eye(3), atol=1e-6)
     np.testing.assert_allclose(base.position, run.camera_poses[0].position, atol=1e-9)
     np.testing.assert_allclose(run.base_link_from_ins.position, [-1.7, -0.1, -1.2], atol=1e-12)

@@ -11,6 +11,7 @@ import pytest
 from robotcar_layout import (
     LATITUDE,
     LONGITUDE,
+    base_link_poses,
     image_stamps_us,
     ins_lines,
     ride_in_a_circle,
@@ -167,7 +168,7 @@ def test_twists_are_those_of_base_link_in_itself(topic: str, tolerance: float, c
 
 def test_visual_odometry_moves_as_base_link_does(contents: Contents, run: RobotCarRun) -> None:
     visual = {stamp: pose_from_message(message.pose.pose) for stamp, message in contents["/vo/odometry"]}
-    true = dict(zip(run.stamps_ns.tolist(), run.base_link_poses(), strict=True))
+    true = dict(zip(run.stamps_ns.tolist(), base_link_poses(run), strict=True))
     first, *_, last = sorted(set(visual) & set(true))
     moved, truly_moved = visual[first].inverse() @ visual[last], true[first].inverse() @ true[last]
     assert np.linalg.norm(truly_moved.position) > 15

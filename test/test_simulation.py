@@ -10,6 +10,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+from small_towns import simulate_small
 
 from hyperpose_core.cli.main import main
 from hyperpose_core.datasets import open_dataset
@@ -24,7 +25,6 @@ from hyperpose_core.simulation import (
     SimulationOptions,
     SimulationSummary,
     simulate,
-    simulate_small,
 )
 from hyperpose_core.simulation.camera import simulated_camera
 from hyperpose_core.simulation.layout import build_town

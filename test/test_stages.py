@@ -10,12 +10,12 @@ import cv2
 import numpy as np
 import pytest
 from experiment_helpers import run_verb, write_recipe
+from small_towns import simulate_small
 
 from hyperpose_core.datasets import open_dataset
 from hyperpose_core.evaluation.metrics import frame_errors
 from hyperpose_core.evaluation.offline import estimate_dataset
 from hyperpose_core.inference.estimator import PoseEstimator
-from hyperpose_core.simulation import simulate_small
 from hyperpose_core.training.recipe import load_recipe
 
 pytest.importorskip("panda3d", reason="the simulation needs panda3d: pip install hyperpose_ros[simulation]")

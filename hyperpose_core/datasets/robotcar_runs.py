@@ -95,11 +95,6 @@ class RobotCarRun:
         """The name of the run's folder."""
         return self.folder.name
 
-    def base_link_poses(self) -> tuple[Pose, ...]:
-        """Return N poses of base_link in the world, one for each image."""
-        optical_from_base_link = self.base_link_from_optical.inverse()
-        return tuple(pose @ optical_from_base_link for pose in self.camera_poses)
-
     def ins_base_link_track(self) -> Track:
         """Return base_link in the world at the good INS rows."""
         return self.ins.good_track().moved(Pose.identity(), self.base_link_from_ins.inverse())

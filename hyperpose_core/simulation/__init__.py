@@ -8,7 +8,7 @@ from hyperpose_core.simulation.options import (
     SimulationOptions,
     SimulationSummary,
 )
-from hyperpose_core.simulation.simulate import simulate, simulate_small
+from hyperpose_core.simulation.simulate import simulate
 
 __all__ = [
     "CONDITIONS",
@@ -19,5 +19,4 @@ __all__ = [
     "SimulationOptions",
     "SimulationSummary",
     "simulate",
-    "simulate_small",
 ]
