@@ -14,7 +14,6 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import rclpy
 from diagnostic_msgs.msg import DiagnosticArray
 from geometry_msgs.msg import PoseStamped, PoseWithCovarianceStamped
@@ -32,6 +31,7 @@ from hyperpose_core.evaluation.metrics import score
 from hyperpose_core.evaluation.report import write_report
 from hyperpose_core.evaluation.tables import print_table
 from hyperpose_ros.common.conversions import (
+    covariance_from_message,
     pose_from_message,
     stamp_to_nanoseconds,
 )
@@ -156,7 +156,7 @@ class Evaluator(Node):
             self.get_logger().warning(f"{name} is left out: {error}", throttle_duration_sec=5.0)
 
     def _on_covariance(self, message: PoseWithCovarianceStamped) -> None:
-        covariance = np.asarray(message.pose.covariance, dtype=np.float64).reshape(6, 6)
+        covariance = covariance_from_message(message.pose.covariance)
         # All zeros stand for "unknown" in ROS.
         if covariance.any():
             self.log.add_covariance(stamp_to_nanoseconds(message.header.stamp), covariance)
