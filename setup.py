@@ -79,6 +79,7 @@ setup(
             "robotcar_to_bag = hyperpose_ros.bags.robotcar_to_bag:main",
             "camera_extrinsics = hyperpose_ros.bags.camera_extrinsics:main",
         ],
+        "hyperpose.verbs": ["benchmark = hyperpose_ros.benchmark.command"],
     },
     zip_safe=False,
 )

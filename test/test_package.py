@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import ast
+import configparser
 import os
 import re
 import shutil
 import subprocess
 import sys
 import zipfile
+from collections.abc import Sequence
 from pathlib import Path
 from xml.etree import ElementTree
 
@@ -67,15 +69,56 @@ def test_an_installation_holds_every_module_and_what_the_modules_read(wheel: zip
     assert not any(name.startswith(("test/", "tools/", "interfaces/")) for name in installed)
 
 
+@pytest.fixture(scope="module")
+def unpacked(wheel: zipfile.ZipFile, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The wheel as it lies in `site-packages`."""
+    folder = tmp_path_factory.mktemp("site-packages")
+    wheel.extractall(folder)
+    return folder
+
+
 def test_every_command_can_be_started(wheel: zipfile.ZipFile) -> None:
-    (entry_points,) = (name for name in wheel.namelist() if name.endswith("entry_points.txt"))
-    lines = wheel.read(entry_points).decode().splitlines()
-    commands = dict(line.split(" = ") for line in lines if " = " in line)
+    (name,) = (name for name in wheel.namelist() if name.endswith("entry_points.txt"))
+    entry_points = configparser.ConfigParser(delimiters="=")
+    entry_points.read_string(wheel.read(name).decode())
+    commands = dict(entry_points["console_scripts"])
     assert set(commands) >= {"hyperpose", "localizer", "evaluator", "bag_player", "dataset_to_bag"}
     program = "import importlib, sys\n"
     program += "for module, function in (target.split(':') for target in sys.argv[1:]):\n"
     program += "    assert callable(getattr(importlib.import_module(module), function))\n"
     subprocess.run([sys.executable, "-c", program, *commands.values()], check=True, timeout=60, cwd=PROJECT)
+
+
+def hyperpose_without(modules: Sequence[str], site_packages: Path, *arguments: str) -> tuple[int, str]:
+    """Exit code and output of `hyperpose` where some modules cannot be imported."""
+    program = (
+        f"import sys; sys.modules.update(dict.fromkeys({list(modules)})); "
+        "from hyperpose_core.cli.main import main; sys.exit(main())"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program, *arguments],
+        env={**os.environ, "PYTHONPATH": str(site_packages)},
+        cwd=site_packages,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    return done.returncode, done.stdout + done.stderr
+
+
+def test_help_lists_the_verb_that_needs_ros_and_imports_neither_ros_nor_torch(unpacked: Path) -> None:
+    code, output = hyperpose_without(["rclpy", "torch"], unpacked, "--help")
+    assert code == 0, output
+    assert re.search(r"^ +benchmark\s+say how long", output, flags=re.MULTILINE)
+
+
+def test_a_verb_that_needs_ros_says_so_where_there_is_none(unpacked: Path) -> None:
+    code, output = hyperpose_without(["rclpy"], unpacked, "benchmark", "node", "any.safetensors")
+    assert code == 2
+    assert output == (
+        "hyperpose: error: `hyperpose benchmark node` needs ROS 2: rclpy cannot be imported here\n"
+    )
 
 
 def test_the_core_can_be_imported_where_there_is_no_ros() -> None:

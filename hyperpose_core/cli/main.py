@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Sequence
+from importlib.metadata import entry_points
 
 from hyperpose_core import __version__
 from hyperpose_core.errors import HyperPoseError
@@ -31,16 +32,20 @@ _VERBS = {
     "baseline": "score the nearest training frame, which a network has to beat",
     "stages": "say what each stage of a training brings",
     "reproduce": "make one of the paper's tables again",
-    "benchmark": "say how long things take on this machine",
 }
 _MODULES = {"import": "import_released"}  # a verb that cannot be a module's name
+
+# Entry points of further verbs, which other packages bring: modules that have `SUMMARY`, a line for the list of
+# verbs, and `add_parser`, as the files here have. The list imports them: what is large they import late.
+_VERB_GROUP = "hyperpose.verbs"
 
 
 def build_parser(verb: str | None = None) -> argparse.ArgumentParser:
     """Return the parser of all verbs, of which one has its arguments, added by the verb's file.
 
     Args:
-        verb: the one that is asked for; None leaves all of them without arguments.
+        verb: the one that is asked for; None leaves all of them without arguments. Verbs of other packages
+            are looked for only where it is none of this package's.
     """
     parser = argparse.ArgumentParser(
         prog="hyperpose",
@@ -53,6 +58,13 @@ def build_parser(verb: str | None = None) -> argparse.ArgumentParser:
             import_large(f"hyperpose_core.cli.{_MODULES.get(name, name)}").add_parser(subparsers)
         else:
             subparsers.add_parser(name, help=summary)
+    if verb not in _VERBS:
+        for entry_point in sorted(entry_points(group=_VERB_GROUP)):
+            module = entry_point.load()
+            if entry_point.name == verb:
+                module.add_parser(subparsers)
+            else:
+                subparsers.add_parser(entry_point.name, help=module.SUMMARY)
     return parser
 
 

@@ -12,6 +12,8 @@ from typing import Any
 
 from hyperpose_core.errors import HyperPoseError
 
+SUMMARY = "say how long things take on this machine"
+
 
 def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """Add the verb's parser."""
