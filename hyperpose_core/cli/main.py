@@ -35,8 +35,8 @@ _VERBS = {
 }
 _MODULES = {"import": "import_released"}  # a verb that cannot be a module's name
 
-# Entry points of further verbs, which other packages bring: modules that have `SUMMARY`, a line for the list of
-# verbs, and `add_parser`, as the files here have. The list imports them: what is large they import late.
+# Entry points of further verbs, which other packages bring: modules that have `SUMMARY`, a line for the list
+# of verbs, and `add_parser`, as the files here have. The list imports them: what is large they import late.
 _VERB_GROUP = "hyperpose.verbs"
 
 

@@ -1,14 +1,12 @@
-"""`hyperpose benchmark`: how long things take on this machine."""
+"""`hyperpose benchmark`: how long things take on this machine. Its help needs neither ROS nor torch."""
 
 from __future__ import annotations
 
 import argparse
-import importlib
 import os
 import re
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
 
 from hyperpose_core.errors import HyperPoseError
 
@@ -63,10 +61,10 @@ def run_node(arguments: argparse.Namespace) -> int:
         raise HyperPoseError("`hyperpose benchmark node` needs ROS 2: rclpy cannot be imported here")
     # Read when torch is imported: its threads must not spin while other processes wait for the core.
     os.environ.setdefault("OMP_WAIT_POLICY", "passive")
-    # By name, since nothing else in this package knows of ROS.
-    benchmark: Any = importlib.import_module("hyperpose_ros.benchmark.run")
-    report: Any = importlib.import_module("hyperpose_ros.benchmark.report")
-    settings = benchmark.NodeBenchmarkSettings(
+    from hyperpose_ros.benchmark.report import format_json, format_table
+    from hyperpose_ros.benchmark.run import NodeBenchmarkSettings, run_node_benchmark
+
+    settings = NodeBenchmarkSettings(
         checkpoint=arguments.checkpoint,
         width=arguments.size[0],
         height=arguments.size[1],
@@ -75,8 +73,8 @@ def run_node(arguments: argparse.Namespace) -> int:
             for name in ("rate", "seconds", "transport", "device", "engine", "precision", "threads")
         },
     )
-    measured = benchmark.run_node_benchmark(settings)
-    print(report.format_json(measured) if arguments.json else report.format_table(measured))
+    measured = run_node_benchmark(settings)
+    print(format_json(measured) if arguments.json else format_table(measured))
     return 0
 
 
