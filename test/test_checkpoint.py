@@ -83,6 +83,7 @@ def rewrite_metadata(source: Path, target: Path, **changes: str) -> Path:
 
     with safe_open(source, framework="pt") as file:
         metadata = {**file.metadata(), **changes}
+    del metadata["crc32"]  # as other writers' files: what is looked at here is the description
     save_file(load_file(source), target, metadata=metadata)
     return target
 

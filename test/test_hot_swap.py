@@ -225,6 +225,54 @@ def test_where_a_checkpoint_cannot_be_loaded_the_running_one_stays(
     assert robot.values()["checkpoint"] == str(other_checkpoint)
 
 
+def rewrite_in_place(path: FilePath, content: bytes, pieces: int) -> Iterator[None]:
+    """Write into a file as scp does, in pieces; yields once between them, while the file is a mixture."""
+    size = -(-len(content) // pieces)
+    with path.open("r+b", buffering=0) as stream:
+        for piece in range(pieces):
+            stream.write(content[piece * size : (piece + 1) * size])
+            if piece == pieces // 2 - 1:
+                yield
+        stream.truncate()
+
+
+def test_a_file_rewritten_in_place_neither_ends_the_node_nor_mixes_networks(
+    robot: Conversation,
+    camera: Publisher,
+    peer: TestPeer,
+    tiny_checkpoint: FilePath,
+    other_checkpoint: FilePath,
+    tmp_path: FilePath,
+) -> None:
+    path = tmp_path / "in use.safetensors"
+    contents = [tiny_checkpoint.read_bytes(), other_checkpoint.read_bytes()]
+    path.write_bytes(contents[0])
+    assert load(peer, path).success
+    heard = len(robot.poses)
+    stream = Stream(camera)
+    for turn in range(50):
+        content = contents[(turn + 1) % 2]
+        for _ in rewrite_in_place(path, content, 2 if turn % 3 else 64):
+            if turn % 10 == 5:
+                answer = peer.call(Trigger, "/robot/load_checkpoint", Trigger.Request())
+                assert not answer.success and ("checksum" in answer.message or "truncated" in answer.message)
+        if turn % 3 == 2:
+            path.write_bytes(content[: len(content) // 2])  # shorter: what was mapped would be gone
+        stream.wait_for(1)
+        path.write_bytes(content)
+        if turn % 10 == 0:
+            assert peer.call(Trigger, "/robot/load_checkpoint", Trigger.Request()).success
+    stream.end()
+    robot.wait_for_rest()
+    answers = {False: answers_of(tiny_checkpoint), True: answers_of(other_checkpoint)}
+    picture_of = dict(stream.sent)
+    poses = [pose for pose in robot.poses[heard:] if stamp_of(pose) in picture_of]
+    for pose in poses:
+        is_other = bool(pose_from_message(pose.pose).position[0] > 50)
+        assert_same_pose(pose, answers[is_other][picture_of[stamp_of(pose)]])
+    assert len(poses) > 25, "too few poses to say anything"
+
+
 def test_a_second_call_is_refused_while_the_first_is_at_work_and_scenes_come_with_their_network(
     robot: Conversation, camera: Publisher, peer: TestPeer, two_scene_checkpoint: FilePath
 ) -> None:

@@ -12,15 +12,16 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from hyperpose_core.checkpoint.normalisation import PositionNormalisation
 from hyperpose_core.checkpoint.tensor_file import (
+    read_tensor_file,
     tensor_file_size,
     write_tensor_file,
 )
 from hyperpose_core.errors import HyperPoseError
+from hyperpose_core.files import replacing
 from hyperpose_core.geometry.camera import CameraModel
 from hyperpose_core.geometry.world import World
 from hyperpose_core.images import Preprocessing
@@ -81,15 +82,8 @@ def save_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
     Raises:
         HyperPoseError: the file cannot be written.
     """
-    path = Path(path)
-    partial = path.with_name(path.name + ".partial")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        write_tensor_file(partial, *checkpoint_content(checkpoint))
-        partial.replace(path)
-    except OSError as error:
-        partial.unlink(missing_ok=True)
-        raise HyperPoseError(f"{path}: cannot write the checkpoint: {error}") from error
+    with replacing(path, "checkpoint") as stream:
+        write_tensor_file(stream, *checkpoint_content(checkpoint))
 
 
 def checkpoint_size(checkpoint: Checkpoint) -> int:
@@ -100,23 +94,14 @@ def checkpoint_size(checkpoint: Checkpoint) -> int:
 def load_checkpoint(path: Path) -> Checkpoint:
     """Read a checkpoint, its tensors on the CPU.
 
-    The tensors are mapped from the file: they are read when they are used, and processes share them. A file
-    that another one replaces, as `save_checkpoint` does, stays as it was for who has mapped it; one that is
-    written into in place does not, so never do that to a checkpoint in use.
+    The tensors have memory of their own: what happens to the file afterwards does not reach them.
 
     Raises:
-        HyperPoseError: the file is missing, truncated, no checkpoint, of another format version, or its
+        HyperPoseError: the file is missing, truncated, damaged, no checkpoint, of another format version, or its
             description is not what this version writes. The message names the file and the culprit.
     """
     path = Path(path)
-    if not path.is_file():
-        raise HyperPoseError(f"{path}: no such checkpoint file")
-    try:
-        with safe_open(path, framework="pt", device="cpu") as file:
-            metadata = file.metadata() or {}
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a dict)
-    except (SafetensorError, OSError) as error:
-        raise HyperPoseError(f"{path}: truncated, or not a .safetensors checkpoint ({error})") from error
+    tensors, metadata = read_tensor_file(path)
     return checkpoint_from_content(path, tensors, metadata)
 
 

@@ -1,20 +1,26 @@
-"""Writes `.safetensors` files whose tensors can be used where they are, mapped into memory.
+"""Reads and writes `.safetensors` files, with a checksum of everything in them.
 
-The library's own writer puts tensors wherever the one before ends; kernels take slower paths, with other last
-bits, for memory that starts anywhere. Here the large ones start at multiples of 64 bytes. Any reader of the
-format reads both.
+Tensors are read into memory of their own, never mapped: whatever happens to the file later, they stay what
+they were. A file that is read while somebody writes into it is told by its checksum.
 """
 
 from __future__ import annotations
 
 import json
+import math
+import os
+import zlib
 from collections.abc import Mapping
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 import numpy.typing as npt
 import torch
 from torch import Tensor
+
+from hyperpose_core.errors import HyperPoseError
+from hyperpose_core.files import opened
 
 ALIGNMENT = 64
 """Bytes; what PyTorch's own memory is aligned to on the CPU."""
@@ -31,36 +37,69 @@ _TYPE_NAMES = {
     torch.uint8: "U8",
     torch.bool: "BOOL",
 }
+_TYPES = {name: kind for kind, name in _TYPE_NAMES.items()}
 _HEADER_SIZE_BYTES = 8
+_LARGEST_HEADER_BYTES = 100_000_000  # the format's own limit
+_METADATA = "__metadata__"
+_CHECKSUM = "crc32"
+_NO_CHECKSUM = "0" * 8
 
 
-def write_tensor_file(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -> None:
-    """Write tensors and metadata.
+def read_tensor_file(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
+    """Read tensors and metadata.
+
+    Returns:
+        the tensors by name, in the file's order, on the CPU, each in aligned memory of its own; and text by
+        name. The checksum is taken out. Files of other writers have none.
+
+    Raises:
+        HyperPoseError: there is no such file, it is truncated or of another kind, or its content is not what
+            its checksum says, as while somebody writes into it.
+    """
+    with opened(path, "checkpoint file") as stream:
+        try:
+            metadata, entries = _read_header(stream)
+            tensors = {name: _read_tensor(stream, *entry) for name, entry in entries}
+            if stream.read(1):
+                raise ValueError("there are bytes behind the last tensor")
+        except (ValueError, TypeError, KeyError, RecursionError, MemoryError, RuntimeError) as error:
+            raise HyperPoseError(f"{path}: truncated, or not a .safetensors checkpoint ({error})") from error
+    expected = metadata.pop(_CHECKSUM, None)
+    if expected is not None and expected != _checksum(tensors, metadata):
+        raise HyperPoseError(
+            f"{path}: the content does not fit its checksum: damaged, or being written just now"
+        )
+    return tensors, metadata
+
+
+def write_tensor_file(stream: BinaryIO, tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -> None:
+    """Write tensors, metadata and a checksum of both.
 
     Args:
-        path: the file, which is overwritten; never one that is mapped.
+        stream: where to.
         tensors: by name, on any device.
         metadata: text by name.
 
     Raises:
-        OSError: the file cannot be written.
+        OSError: it cannot be written.
     """
-    header, names = _header(tensors, metadata)
-    with path.open("wb") as file:
-        file.write(header)
-        for name in names:
-            file.write(_bytes_of(tensors[name]).data)
+    header, names = _header(tensors, metadata, _checksum(tensors, metadata))
+    stream.write(header)
+    for name in names:
+        stream.write(_bytes_of(tensors[name]).data)
 
 
 def tensor_file_size(tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -> int:
     """Give the size in bytes of the file that `write_tensor_file` writes."""
-    return len(_header(tensors, metadata)[0]) + sum(tensor.nbytes for tensor in tensors.values())
+    return len(_header(tensors, metadata, _NO_CHECKSUM)[0]) + sum(tensor.nbytes for tensor in tensors.values())
 
 
-def _header(tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -> tuple[bytes, list[str]]:
+def _header(
+    tensors: Mapping[str, Tensor], metadata: Mapping[str, str], checksum: str
+) -> tuple[bytes, list[str]]:
     """Return what the file begins with, its size included, and the tensors' names in the file's order."""
     names = sorted(tensors, key=lambda name: _place(name, tensors[name]))
-    entries: dict[str, object] = {"__metadata__": dict(metadata)}
+    entries: dict[str, object] = {_METADATA: {**metadata, _CHECKSUM: checksum}}
     start = 0
     for name in names:
         tensor = tensors[name]
@@ -74,6 +113,51 @@ def _header(tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -> tuple
     # The format allows spaces after the JSON, and no gaps between tensors.
     text += b" " * (-(_HEADER_SIZE_BYTES + len(text)) % ALIGNMENT)
     return len(text).to_bytes(_HEADER_SIZE_BYTES, "little") + text, names
+
+
+def _read_header(
+    stream: BinaryIO,
+) -> tuple[dict[str, str], list[tuple[str, tuple[torch.dtype, list[int]]]]]:
+    """Return the metadata, and name, type and shape of each tensor in the order of their bytes.
+
+    Raises:
+        ValueError: it is not the format's header; other errors of what JSON may hold in its place.
+    """
+    size = int.from_bytes(stream.read(_HEADER_SIZE_BYTES), "little")
+    text = stream.read(size) if 2 <= size <= _LARGEST_HEADER_BYTES else b""
+    if len(text) < max(size, 2):
+        raise ValueError("no header")
+    header = json.loads(text)
+    metadata = {str(key): str(value) for key, value in header.pop(_METADATA, {}).items()}
+    end, entries = 0, []
+    for name, entry in sorted(header.items(), key=lambda item: item[1]["data_offsets"]):
+        kind, shape = _TYPES[entry["dtype"]], entry["shape"]
+        begin, end_of_this = entry["data_offsets"]
+        if begin != end or any(type(length) is not int or length < 0 for length in shape):
+            raise ValueError(f"tensor {name!r} lies in an impossible place or has an impossible shape")
+        end = begin + math.prod(shape) * kind.itemsize
+        if end != end_of_this:
+            raise ValueError(f"tensor {name!r} has {end_of_this - begin} bytes instead of {end - begin}")
+        entries.append((name, (kind, shape)))
+    if end > os.fstat(stream.fileno()).st_size:
+        raise ValueError("tensors are missing")
+    return metadata, entries
+
+
+def _read_tensor(stream: BinaryIO, kind: torch.dtype, shape: list[int]) -> Tensor:
+    tensor = torch.empty(shape, dtype=kind)
+    if stream.readinto(_bytes_of(tensor).data) < tensor.nbytes:  # type: ignore[attr-defined]
+        raise ValueError("tensors are missing")
+    return tensor
+
+
+def _checksum(tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -> str:
+    """Return a CRC-32 of everything a file says, however it is laid out."""
+    described = {name: [_TYPE_NAMES[tensor.dtype], list(tensor.shape)] for name, tensor in tensors.items()}
+    value = zlib.crc32(json.dumps([dict(metadata), described], sort_keys=True).encode())
+    for name in sorted(tensors):
+        value = zlib.crc32(_bytes_of(tensors[name]).data, value)
+    return f"{value:08x}"
 
 
 def _place(name: str, tensor: Tensor) -> tuple[bool, int, str]:

@@ -1,6 +1,7 @@
 """What an exported file says of itself: all of a checkpoint but its tensors, as text in the ONNX metadata.
 
-Everything is JSON; arrays are base64 in it. Nothing is unpickled.
+Everything is JSON; arrays are base64 in it. Nothing is unpickled. A checksum of all that comes before it ends the
+file.
 """
 
 from __future__ import annotations
@@ -8,6 +9,7 @@ from __future__ import annotations
 import base64
 import binascii
 import json
+import zlib
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -25,6 +27,8 @@ from hyperpose_core.errors import HyperPoseError
 
 _ARRAYS_KEY = "hyperpose_arrays"
 _EXPORT_KEY = "hyperpose_export"
+_CHECKSUM_KEY = b"hyperpose_crc32"
+_CHECKSUM_DIGITS = 8
 _ARRAY_TYPES = ("float16", "float32", "float64", "int32", "int64")
 
 
@@ -64,6 +68,36 @@ def export_from_metadata(metadata: Mapping[str, str]) -> dict[str, object]:
     except json.JSONDecodeError:
         return {}
     return export if isinstance(export, dict) else {}
+
+
+def with_checksum(model: bytes) -> bytes:
+    """Add a last entry to an ONNX model's metadata: a checksum of all the bytes before it."""
+    return model + _checksum_entry(model)
+
+
+def check_checksum(path: Path, data: bytes) -> None:
+    """Check the bytes of an exported file against the checksum that ends it; older files have none.
+
+    Raises:
+        HyperPoseError: they do not fit it.
+    """
+    size = len(_checksum_entry(b""))
+    if _CHECKSUM_KEY in data and data[-size:] != _checksum_entry(memoryview(data)[:-size]):
+        raise HyperPoseError(
+            f"{path}: the content does not fit its checksum: damaged, or being written just now"
+        )
+
+
+def _checksum_entry(data: bytes | memoryview) -> bytes:
+    """Return field 14 of an ONNX ModelProto (metadata_props), as a protocol buffer has it: tag, length, bytes."""
+    value = f"{zlib.crc32(data):0{_CHECKSUM_DIGITS}x}".encode()
+    entry = b"".join(
+        (
+            bytes([0x0A, len(_CHECKSUM_KEY)]) + _CHECKSUM_KEY,
+            bytes([0x12, len(value)]) + value,
+        )
+    )
+    return bytes([14 << 3 | 2, len(entry)]) + entry
 
 
 def _as_text(tensor: Tensor) -> dict[str, object]:

@@ -13,7 +13,7 @@ from torch import Tensor
 from hyperpose_core import __version__
 from hyperpose_core.checkpoint.file import Checkpoint
 from hyperpose_core.errors import HyperPoseError
-from hyperpose_core.export.description import metadata_of
+from hyperpose_core.export.description import metadata_of, with_checksum
 from hyperpose_core.export.graph import (
     full_network,
     network_as_onnx,
@@ -24,6 +24,7 @@ from hyperpose_core.export.onnx_engine import (
     cpu_name,
     read_graph,
 )
+from hyperpose_core.files import replace_bytes
 from hyperpose_core.inference.engines.engine import Engine
 from hyperpose_core.models.base import PoseModel
 from hyperpose_core.models.output import PoseOutput
@@ -113,7 +114,8 @@ def export_checkpoint(
             **{package: version(package) for package in ("torch", "onnx", "openvino")},
         },
     }
-    _write(path, network_as_onnx(network, stored, size, metadata_of(checkpoint, record)))
+    model = network_as_onnx(network, stored, size, metadata_of(checkpoint, record))
+    replace_bytes(path, with_checksum(model), "exported file")
     return Export(path, differences)
 
 
@@ -157,14 +159,3 @@ def _comparable(name: str, output: PoseOutput) -> Tensor:
     """Give an output, quaternions with unit length: the networks' own mean nothing by their length."""
     values = getattr(output, name)
     return torch.nn.functional.normalize(values, dim=1) if name == "orientation" else values
-
-
-def _write(path: Path, content: bytes) -> None:
-    partial = path.with_name(path.name + ".partial")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        partial.write_bytes(content)
-        partial.replace(path)
-    except OSError as error:
-        partial.unlink(missing_ok=True)
-        raise HyperPoseError(f"{path}: cannot write: {error.strerror}") from error

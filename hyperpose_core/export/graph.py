@@ -26,12 +26,14 @@ from hyperpose_core.models.output import PoseOutput
 if TYPE_CHECKING:
     import onnx
 
+LARGEST_EXPORTED_BYTES = 2**31 - 1
+"""Of a protocol buffer."""
+
 PACKAGES_HINT = "exported networks need OpenVINO and ONNX: pip install 'hyperpose_ros[export]'"
 
 _Layer = TypeVar("_Layer", nn.Linear, nn.Conv2d)
 
 _OPSET = 17  # has LayerNormalization; every runtime of the last years reads it
-_LARGEST_FILE_BYTES = 2**31 - 1  # of a protocol buffer
 
 # What these layers give no image changes. OpenVINO computes it once, but not from weights in fewer bytes.
 _SAME_FOR_ALL_IMAGES = (
@@ -89,7 +91,7 @@ def network_as_onnx(
         _hold_as_stored(model.graph, f"network.{name}", weight)
     for key, text in (metadata or {}).items():
         model.metadata_props.add(key=key, value=text)
-    if model.ByteSize() > _LARGEST_FILE_BYTES:
+    if model.ByteSize() > LARGEST_EXPORTED_BYTES:
         raise HyperPoseError("the network is too large for an ONNX file (2 GB); compress it first")
     return model.SerializeToString()
 

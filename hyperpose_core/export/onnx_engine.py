@@ -17,10 +17,17 @@ from torch import Tensor
 from hyperpose_core.checkpoint.file import Checkpoint
 from hyperpose_core.errors import HyperPoseError
 from hyperpose_core.export.description import (
+    check_checksum,
     checkpoint_from_metadata,
     export_from_metadata,
 )
-from hyperpose_core.export.graph import PACKAGES_HINT, full_network, network_as_onnx
+from hyperpose_core.export.graph import (
+    LARGEST_EXPORTED_BYTES,
+    PACKAGES_HINT,
+    full_network,
+    network_as_onnx,
+)
+from hyperpose_core.files import read_bytes
 from hyperpose_core.inference.engines.engine import Engine
 from hyperpose_core.models.output import PoseOutput
 
@@ -124,16 +131,16 @@ def load_exported(path: Path, device: str = "auto", precision: str = "auto") -> 
 
 
 def read_exported(path: Path) -> ExportedFile:
-    """Read a file that `hyperpose export` wrote.
+    """Read a file that `hyperpose export` wrote; what happens to it afterwards does not reach the graph.
 
     Raises:
         HyperPoseError: the file is missing, damaged or not from `hyperpose export`, or OpenVINO is not
             installed.
     """
     path = Path(path)
-    if not path.is_file():
-        raise HyperPoseError(f"{path}: no such file")
-    graph = read_graph(path)
+    data = read_bytes(path, "file", LARGEST_EXPORTED_BYTES)
+    check_checksum(path, data)
+    graph = read_graph(data, str(path))
     metadata = _metadata(graph)
     checkpoint = checkpoint_from_metadata(path, metadata)
     if (reason := _misfit(graph)) is not None:
@@ -161,8 +168,12 @@ def convert_in_memory(checkpoint: Checkpoint, precision: str, size: tuple[int, i
     return ExportedEngine(read_graph(network_as_onnx(network, stored, size)), precision)
 
 
-def read_graph(source: Path | bytes) -> openvino.Model:
-    """Read an ONNX graph from a file or from its bytes.
+def read_graph(data: bytes, origin: str = "the graph made in memory") -> openvino.Model:
+    """Read an ONNX graph.
+
+    Args:
+        data: the model's bytes.
+        origin: what to call it in an error.
 
     Raises:
         HyperPoseError: the graph is damaged or has something that OpenVINO does not know; or OpenVINO is not
@@ -175,10 +186,8 @@ def read_graph(source: Path | bytes) -> openvino.Model:
     # By name: Core.read_model would try every format that it knows on a foreign file.
     frontend = FrontEndManager().load_by_framework("onnx")
     try:
-        loaded = frontend.load(io.BytesIO(source) if isinstance(source, bytes) else str(source))
-        return frontend.convert(loaded)
+        return frontend.convert(frontend.load(io.BytesIO(data)))
     except Exception as error:  # those of the frontends have no base of their own
-        origin = "the graph made in memory" if isinstance(source, bytes) else source
         raise HyperPoseError(f"{origin}: damaged, or not an ONNX file: {_first_line(error)}") from error
 
 

@@ -1,0 +1,136 @@
+"""Files of a user's: read within limits into memory of one's own, and written whole or not at all.
+
+What is read does not depend on its file any more, and a name never leads to a pipe that nobody writes or to a
+device without end. What is written takes its place in one step: a full disk or a kill leaves what was there.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import BinaryIO
+
+from hyperpose_core.errors import HyperPoseError
+
+_PARTIAL_SUFFIX = ".partial"
+
+
+@contextmanager
+def opened(path: Path, what: str = "file", largest: int | None = None) -> Iterator[BinaryIO]:
+    """Open a file for reading; what goes wrong while it is read is one error that names it.
+
+    Args:
+        path: a regular file, or a link to one.
+        what: what it should be, for the errors.
+        largest: the most bytes it may have; None for any number.
+
+    Raises:
+        HyperPoseError: there is no such file, it is something else than a file, too large, or unreadable.
+    """
+    try:
+        with open(_descriptor(path, what), "rb") as stream:
+            status = os.fstat(stream.fileno())
+            if not stat.S_ISREG(status.st_mode):
+                raise HyperPoseError(f"{path}: no regular file, and so no {what}")
+            if largest is not None and status.st_size > largest:
+                raise HyperPoseError(
+                    f"{path}: {status.st_size:,} bytes; a {what} of more than {largest:,} is not read"
+                )
+            yield stream
+    except OSError as error:
+        raise HyperPoseError(f"{path}: cannot read the {what}: {error.strerror or error}") from error
+
+
+def read_bytes(path: Path, what: str = "file", largest: int | None = None) -> bytes:
+    """Read a whole file.
+
+    Args:
+        path: a regular file.
+        what: what it should be, for the errors.
+        largest: the most bytes it may have; None for any number.
+
+    Raises:
+        HyperPoseError: it cannot be read, see `opened`, or grew beyond `largest` meanwhile.
+    """
+    with opened(path, what, largest) as stream:
+        data = stream.read() if largest is None else stream.read(largest + 1)
+    if largest is not None and len(data) > largest:
+        raise HyperPoseError(f"{path}: a {what} of more than {largest:,} bytes is not read")
+    return data
+
+
+@contextmanager
+def replacing(path: Path, what: str = "file") -> Iterator[BinaryIO]:
+    """Give a stream whose content takes the place of a file once it is whole and on the disk.
+
+    Until then, and where anything goes wrong, the file stays what it was. Missing folders are made.
+
+    Args:
+        path: the file. A link is replaced, not followed.
+        what: what is written, for the errors.
+
+    Raises:
+        HyperPoseError: it cannot be written.
+    """
+    path = Path(path)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if path.exists() and not (path.is_file() or path.is_dir()):
+            # A device or a pipe, such as /dev/stdout: nothing that could be lost, nor replaced.
+            with path.open("wb") as stream:
+                yield stream
+        else:
+            with _beside(path) as stream:
+                yield stream
+    except OSError as error:
+        raise HyperPoseError(f"{path}: cannot write the {what}: {error.strerror or error}") from error
+
+
+def replace_bytes(path: Path, content: bytes, what: str = "file") -> None:
+    """Write a whole file in one step, see `replacing`.
+
+    Raises:
+        HyperPoseError: it cannot be written.
+    """
+    with replacing(path, what) as stream:
+        stream.write(content)
+
+
+def replace_text(path: Path, content: str, what: str = "file") -> None:
+    """Write a whole text file (UTF-8) in one step, see `replacing`.
+
+    Raises:
+        HyperPoseError: it cannot be written.
+    """
+    replace_bytes(path, content.encode(), what)
+
+
+def _descriptor(path: Path, what: str) -> int:
+    try:
+        # Opening a pipe would wait for somebody to write into it.
+        return os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    except FileNotFoundError as error:
+        raise HyperPoseError(f"{path}: no such {what}") from error
+    except ValueError as error:
+        raise HyperPoseError(f"{path}: cannot be the name of a {what}: {error}") from error
+
+
+@contextmanager
+def _beside(path: Path) -> Iterator[BinaryIO]:
+    """Give a stream to a file beside another one, whose place it takes at the end."""
+    partial = path.with_name(path.name + _PARTIAL_SUFFIX)
+    # Whatever has the name, a link to somewhere else included, is not written through.
+    partial.unlink(missing_ok=True)
+    descriptor = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
+    try:
+        with open(descriptor, "wb") as stream:
+            yield stream
+            stream.flush()
+            os.fsync(descriptor)
+        partial.replace(path)
+    except BaseException:
+        partial.unlink(missing_ok=True)
+        raise
