@@ -97,8 +97,8 @@ def load_checkpoint(path: Path) -> Checkpoint:
     The tensors have memory of their own: what happens to the file afterwards does not reach them.
 
     Raises:
-        HyperPoseError: the file is missing, truncated, damaged, no checkpoint, of another format version, or its
-            description is not what this version writes. The message names the file and the culprit.
+        HyperPoseError: the file is missing, truncated, damaged, no checkpoint, of another format version, or
+            its description is not what this version writes. The message names the file and the culprit.
     """
     path = Path(path)
     tensors, metadata = read_tensor_file(path)

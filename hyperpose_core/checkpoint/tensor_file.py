@@ -91,7 +91,9 @@ def write_tensor_file(stream: BinaryIO, tensors: Mapping[str, Tensor], metadata:
 
 def tensor_file_size(tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -> int:
     """Give the size in bytes of the file that `write_tensor_file` writes."""
-    return len(_header(tensors, metadata, _NO_CHECKSUM)[0]) + sum(tensor.nbytes for tensor in tensors.values())
+    return len(_header(tensors, metadata, _NO_CHECKSUM)[0]) + sum(
+        tensor.nbytes for tensor in tensors.values()
+    )
 
 
 def _header(

@@ -1,7 +1,7 @@
 """What an exported file says of itself: all of a checkpoint but its tensors, as text in the ONNX metadata.
 
-Everything is JSON; arrays are base64 in it. Nothing is unpickled. A checksum of all that comes before it ends the
-file.
+Everything is JSON; arrays are base64 in it. Nothing is unpickled. A checksum of all that comes before it
+ends the file.
 """
 
 from __future__ import annotations
@@ -89,7 +89,7 @@ def check_checksum(path: Path, data: bytes) -> None:
 
 
 def _checksum_entry(data: bytes | memoryview) -> bytes:
-    """Return field 14 of an ONNX ModelProto (metadata_props), as a protocol buffer has it: tag, length, bytes."""
+    """Return field 14 (metadata_props) of an ONNX ModelProto as a protocol buffer: tag, length, bytes."""
     value = f"{zlib.crc32(data):0{_CHECKSUM_DIGITS}x}".encode()
     entry = b"".join(
         (
