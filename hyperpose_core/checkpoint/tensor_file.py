@@ -22,8 +22,8 @@ from torch import Tensor
 from hyperpose_core.errors import HyperPoseError
 from hyperpose_core.files import opened
 
-ALIGNMENT = 64
-"""Bytes; what PyTorch's own memory is aligned to on the CPU."""
+# Bytes; what PyTorch's own memory is aligned to on the CPU, for readers that map the file.
+_ALIGNMENT = 64
 
 _TYPE_NAMES = {
     torch.float64: "F64",
@@ -113,7 +113,7 @@ def _header(
         start += tensor.nbytes
     text = json.dumps(entries).encode()
     # The format allows spaces after the JSON, and no gaps between tensors.
-    text += b" " * (-(_HEADER_SIZE_BYTES + len(text)) % ALIGNMENT)
+    text += b" " * (-(_HEADER_SIZE_BYTES + len(text)) % _ALIGNMENT)
     return len(text).to_bytes(_HEADER_SIZE_BYTES, "little") + text, names
 
 
@@ -164,7 +164,7 @@ def _checksum(tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -> str
 
 def _place(name: str, tensor: Tensor) -> tuple[bool, int, str]:
     """Give a tensor's place in the file: whole blocks first, then by type, the widest first."""
-    return tensor.nbytes % ALIGNMENT != 0, -tensor.itemsize, name
+    return tensor.nbytes % _ALIGNMENT != 0, -tensor.itemsize, name
 
 
 def _bytes_of(tensor: Tensor) -> npt.NDArray[np.uint8]:

@@ -5,7 +5,6 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
-from hyperpose_core.checkpoint.tensor_file import ALIGNMENT
 from hyperpose_core.errors import HyperPoseError
 from hyperpose_core.models.atloc import AtLoc, HyperAtLoc
 from hyperpose_core.models.backbones import normalisation_of
@@ -44,8 +43,7 @@ def restore_model(name: str, options: Mapping[str, object], state: Mapping[str, 
     Args:
         name: one of `MODEL_NAMES`.
         options: as for `build_model`.
-        state: the network's tensors by name, compressed or not; those with aligned memory become the
-            network's own.
+        state: the network's tensors by name, compressed or not; they become the network's own.
 
     Raises:
         HyperPoseError: an unknown name or impossible options, or the tensors do not fit; the keys are listed.
@@ -55,8 +53,7 @@ def restore_model(name: str, options: Mapping[str, object], state: Mapping[str, 
     try:
         with torch.device("meta"):
             fit_network_to_tensors(network, state)
-        aligned = {key: _aligned(tensor) for key, tensor in state.items()}
-        network.load_state_dict(aligned, strict=True, assign=True)
+        network.load_state_dict(state, strict=True, assign=True)
     except (RuntimeError, KeyError, ValueError) as error:
         reason = " ".join(str(error).split())
         raise HyperPoseError(f"the tensors don't fit the architecture {name!r}: {reason}") from None
@@ -81,15 +78,6 @@ def default_normalisation(
         HyperPoseError: an unknown name or impossible options.
     """
     return normalisation_of(parse_options(_model_kind(name).options_kind, name, options or {}).backbone)
-
-
-def _aligned(tensor: Tensor) -> Tensor:
-    """Copy a tensor unless its memory starts where PyTorch's own would.
-
-    Tensors mapped from a file start anywhere; kernels take other paths for them, and poses differ in the last
-    bits.
-    """
-    return tensor if tensor.data_ptr() % ALIGNMENT == 0 else tensor.clone()
 
 
 def _model_kind(name: str) -> type[PoseModel]:

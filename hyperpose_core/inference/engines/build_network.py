@@ -10,7 +10,7 @@ from hyperpose_core.models.registry import restore_model
 def build_network(checkpoint: Checkpoint) -> PoseModel:
     """Build a checkpoint's network around its tensors.
 
-    Where their memory allows it they are the network's own, not copies: change none of them in place.
+    They are the network's own, not copies: change none of them in place.
 
     Raises:
         HyperPoseError: the architecture is unknown or the tensors don't fit it.
