@@ -78,6 +78,7 @@ setup(
             "dataset_to_bag = hyperpose_ros.bags.dataset_to_bag:main",
             "robotcar_to_bag = hyperpose_ros.bags.robotcar_to_bag:main",
             "camera_extrinsics = hyperpose_ros.bags.camera_extrinsics:main",
+            "wait_until_active = hyperpose_ros.bags.wait_until_active:main",
         ],
         "hyperpose.verbs": ["benchmark = hyperpose_ros.benchmark.command"],
     },

@@ -18,7 +18,6 @@ from launch.actions import (
     ExecuteProcess,
     IncludeLaunchDescription,
     OpaqueFunction,
-    RegisterEventHandler,
     SetLaunchConfiguration,
     Shutdown,
     TimerAction,
@@ -27,7 +26,6 @@ from launch.events.process import ProcessExited, SignalProcess
 from launch.launch_description_sources import PythonLaunchDescriptionSource
 from launch.substitutions import LaunchConfiguration
 from launch_ros.actions import Node
-from launch_ros.event_handlers import OnStateTransition
 from launch_ros.parameter_descriptions import ParameterValue
 
 from launch import LaunchContext, LaunchDescription
@@ -84,17 +82,13 @@ def generate_launch_description() -> LaunchDescription:
     """Describe the launch for launch_ros."""
     replay = _Replay()
     localize = PythonLaunchDescriptionSource(str(Path(__file__).parent / "localize.launch.py"))
-    ready = OnStateTransition(goal_state="active", entities=[OpaqueFunction(function=replay.play)])
     return LaunchDescription(
         [
             *_ARGUMENTS,
             OpaqueFunction(function=_look_into_the_bag),
-            RegisterEventHandler(ready),
             IncludeLaunchDescription(localize, launch_arguments={"use_sim_time": "true"}.items()),
             OpaqueFunction(function=replay.start_evaluator),
-            TimerAction(
-                period=LaunchConfiguration("start_timeout"), actions=[OpaqueFunction(function=replay.give_up)]
-            ),
+            OpaqueFunction(function=replay.wait_for_localizer),
         ]
     )
 
@@ -106,7 +100,6 @@ class _Replay:
     """
 
     def __init__(self) -> None:
-        self._is_playing = False
         self._evaluator: Node | None = None
 
     def start_evaluator(self, context: LaunchContext) -> list[Node]:
@@ -130,18 +123,27 @@ class _Replay:
         )
         return [self._evaluator]
 
-    def play(self, context: LaunchContext) -> list[ExecuteProcess]:
-        if self._is_playing:
-            return []
-        self._is_playing = True
+    def wait_for_localizer(self, context: LaunchContext) -> list[Node]:
+        # The event of the transition is sent once and is easily missed while nodes discover each other.
+        waiting = Node(
+            package="hyperpose_ros",
+            executable="wait_until_active",
+            namespace=_given(context, "namespace"),
+            arguments=["localizer", "--timeout", _given(context, "start_timeout")],
+            output="screen",
+            on_exit=self._play,
+        )
+        return [waiting]
+
+    def _play(self, event: ProcessExited, context: LaunchContext) -> ExecuteProcess | None:
+        if context.is_shutdown:
+            return None
+        if event.returncode != 0:
+            raise RuntimeError(f"the localizer was not active after {_given(context, 'start_timeout')} s")
         command = ["ros2", "bag", "play", str(_path(context, "bag")), "--clock"]
         command += ["--rate", _given(context, "rate"), "--delay", _given(context, "delay")]
         command += shlex.split(_given(context, "play_arguments"))
-        return [ExecuteProcess(cmd=command, output="screen", on_exit=self._ask_for_the_report)]
-
-    def give_up(self, context: LaunchContext) -> None:
-        if not self._is_playing:
-            raise RuntimeError(f"the localizer was not active after {_given(context, 'start_timeout')} s")
+        return ExecuteProcess(cmd=command, output="screen", on_exit=self._ask_for_the_report)
 
     def _ask_for_the_report(self, event: ProcessExited, context: LaunchContext) -> TimerAction | None:
         if context.is_shutdown:
