@@ -78,6 +78,11 @@ def test_the_filter_agrees_with_the_localizer() -> None:
     assert [index for index, is_fused in enumerate(poses) if is_fused] == [0, 1, 2, 3, 4, 5]
     assert [index for index, is_fused in enumerate(velocities) if is_fused] == [6, 7, 8, 9, 10, 11]
     assert len(poses) == len(velocities) == 15
+    # Certain of nothing at the start, or every pose is rejected where odometry comes before the first one.
+    certainty = parameters["initial_estimate_covariance"]
+    assert len(certainty) == 15
+    assert min(certainty[:3]) >= 1e4
+    assert min(certainty[3:6]) >= 3.14**2
 
 
 def assigned(file: str, name: str) -> list[Any]:
