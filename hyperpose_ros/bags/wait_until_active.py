@@ -14,6 +14,7 @@ from collections.abc import Sequence
 
 import rclpy
 from lifecycle_msgs.srv import GetState
+from rclpy.client import Client
 from rclpy.node import Node
 from rclpy.signals import SignalHandlerOptions
 
@@ -54,7 +55,7 @@ def _run(name: str, timeout_s: float, ros_arguments: list[str]) -> int:
 
 
 def _wait(node: Node, name: str, timeout_s: float) -> None:
-    client = node.create_client(GetState, f"{name}/get_state")
+    client: Client = node.create_client(GetState, f"{name}/get_state")
     deadline = time.monotonic() + timeout_s
     state = ""
     while state != "active":
