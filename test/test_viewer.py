@@ -249,7 +249,7 @@ def test_a_recording_must_have_the_suffix_that_rerun_opens(start: Start) -> None
 
 
 def test_without_rerun_it_says_what_to_install(domain: int) -> None:
-    program = "import sys; sys.modules['rerun'] = None; from hyperpose_ros.viewer import main; main()"
+    program = "import sys; sys.modules['rerun'] = None; from hyperpose_ros.viewer.node import main; main()"
     ended = subprocess.run(
         [sys.executable, "-c", program],
         env={**os.environ, **ros_environment(domain)},
