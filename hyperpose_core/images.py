@@ -1,6 +1,7 @@
 """From files and bytes to network input: one code path for training, evaluation and the node.
 
-Images are RGB, uint8, [H, W, 3] until `Preprocessing` turns them into float32 tensors [3, h, w].
+Images are RGB, uint8, [H, W, 3] until `Preprocessing` turns them into float32 tensors [3, h, w]. Only that
+needs PyTorch, which is imported where it is used: landmark maps do without.
 """
 
 from __future__ import annotations
@@ -8,15 +9,17 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import cv2
 import numpy as np
 import numpy.typing as npt
-import torch
-from torch import Tensor
 
 from hyperpose_core.errors import HyperPoseError
 from hyperpose_core.geometry.camera import CameraModel
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 RgbImage = npt.NDArray[np.uint8]
 
@@ -166,7 +169,9 @@ class Preprocessing:
         Args:
             image: an array, or a tensor, on whose device the work is done.
         """
-        rows = image if isinstance(image, Tensor) else torch.from_numpy(np.ascontiguousarray(image))
+        import torch
+
+        rows = torch.from_numpy(np.ascontiguousarray(image)) if isinstance(image, np.ndarray) else image
         tensor = rows.permute(2, 0, 1)
         size = self.resized_size(rows.shape[0], rows.shape[1])
         if size == tuple(rows.shape[:2]):
@@ -183,6 +188,8 @@ class Preprocessing:
 
     def normalized(self, images: Tensor) -> Tensor:
         """Scale uint8 images [..., 3, h, w] to 0..1 and normalise them with mean and std, as float32."""
+        import torch
+
         scale = [1.0 / (255.0 * std) for std in self.std]
         shift = [-mean / std for mean, std in zip(self.mean, self.std, strict=True)]
         # Two passes: each is split among threads, and waiting for them costs more than the arithmetic.
@@ -220,6 +227,8 @@ def resize_in_float(image: Tensor, size: tuple[int, int]) -> Tensor:
     On whatever device, at most one grey level from what the CPU makes of bytes, whose arithmetic is in fixed
     point as PIL's.
     """
+    import torch
+
     return _antialiased(image.float(), size).round_().clamp_(0, 255).to(torch.uint8)
 
 
@@ -229,6 +238,8 @@ def _crop_corner(height: int, width: int, crop: int) -> tuple[int, int]:
 
 
 def _antialiased(image: Tensor, size: tuple[int, int]) -> Tensor:
+    import torch
+
     resized: Tensor = torch.nn.functional.interpolate(
         image[None], size=size, mode="bilinear", align_corners=False, antialias=True
     )[0]

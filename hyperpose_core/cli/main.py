@@ -23,6 +23,7 @@ _VERBS = {
     "info": "say what a checkpoint holds",
     "compress": "make a checkpoint smaller",
     "export": "write a checkpoint as an ONNX file for a faster runtime",
+    "map": "build and look at landmark maps",
     "import": "turn weights released with the paper into a checkpoint",
     "simulate": "render a small simulated RobotCar",
     "dataset": "look at a dataset",
