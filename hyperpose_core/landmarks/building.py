@@ -1,0 +1,172 @@
+"""Builds a landmark map from posed images whose intrinsics are known."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from hyperpose_core import __version__
+from hyperpose_core.datasets.records import PosedImageSet
+from hyperpose_core.errors import HyperPoseError
+from hyperpose_core.geometry.camera import CameraModel
+from hyperpose_core.inference.estimator import PoseEstimator
+from hyperpose_core.landmarks.budget import within_budget
+from hyperpose_core.landmarks.bundle_adjustment import adjust, load_pycolmap, movement
+from hyperpose_core.landmarks.landmark_map import LandmarkMap, MapImages
+from hyperpose_core.landmarks.map_calibration import calibrate_map
+from hyperpose_core.landmarks.map_settings import MapSettings
+from hyperpose_core.landmarks.network_features import with_network_features
+from hyperpose_core.landmarks.reconstruction import Reconstruction, Views, reconstruct
+from hyperpose_core.landmarks.view_graph import Progress, ViewGraph, ViewGraphBuilder
+from hyperpose_core.landmarks.work_folder import WorkFolder
+
+_WORK_SUFFIX = ".work"
+_ADJUSTMENTS = 2
+
+
+def without_progress(work: Iterable[object], title: str, total: int) -> Iterable[object]:
+    """Show nothing: the default for who watches otherwise."""
+    return work
+
+
+def build_map(
+    images: PosedImageSet,
+    path: Path,
+    settings: MapSettings | None = None,
+    progress: Progress = without_progress,
+    cameras: Sequence[CameraModel] | None = None,
+    estimator: PoseEstimator | None = None,
+) -> LandmarkMap:
+    """Build a map and write it.
+
+    What is done is kept in a folder beside the file, so that who starts again goes on; it is removed in the
+    end.
+
+    Args:
+        images: posed images of one or several scenes.
+        path: the map's file, which is overwritten.
+        settings: how; None takes the defaults.
+        progress: shows how far it is.
+        cameras: each image's camera where they are not one, `images.camera`.
+        estimator: a network whose features of the images are to be kept in the map.
+
+    Raises:
+        HyperPoseError: the intrinsics are unknown, an image is unreadable or of another size, nothing can be
+            triangulated, or a file cannot be written.
+    """
+    if not images.images:
+        raise HyperPoseError(f"{images.name}: no images to build a map from")
+    settings = settings or MapSettings()
+    if settings.adjust_poses:
+        load_pycolmap()  # told before the long part
+    cameras = _cameras(images, cameras)
+    work = WorkFolder(path.with_name(path.name + _WORK_SUFFIX), _fingerprint(images, settings))
+    content = _build(images, cameras, settings, work, progress)
+    if estimator is not None:
+        content = with_network_features(content, images.images, estimator, progress)
+    if settings.calibrate:
+        content = calibrate_map(content, images.images, show_progress=progress is not without_progress)
+    if settings.budget is not None:
+        content = within_budget(content, settings.budget)
+    content.save(path)
+    work.remove()
+    return content
+
+
+def _build(
+    images: PosedImageSet,
+    cameras: Sequence[CameraModel],
+    settings: MapSettings,
+    work: WorkFolder,
+    progress: Progress,
+) -> LandmarkMap:
+    poses = [image.pose for image in images.images]
+    scenes = np.array([images.scenes.index(image.scene) for image in images.images], dtype=np.int16)
+    builder = ViewGraphBuilder(images.images, settings, work, progress)
+    builder.extract(cameras)
+    builder.match(scenes)
+    given = views = Views(poses, cameras, scenes, builder.features)
+    graph = builder.graph(views.poses, views.cameras)
+    found = reconstruct(graph, views, settings)
+    moved: Mapping[str, object] = {}
+    if settings.adjust_poses:
+        # The second time more matches agree with the poses.
+        for _ in progress(range(_ADJUSTMENTS), "adjusting poses", _ADJUSTMENTS):
+            views = adjust(views, found)
+            graph = builder.graph(views.poses, views.cameras)
+            found = reconstruct(graph, views, settings)
+        moved = movement(given, views)
+    return _content(images, views, found, settings, {**_statistics(graph, found), **moved})
+
+
+def _content(
+    images: PosedImageSet,
+    views: Views,
+    found: Reconstruction,
+    settings: MapSettings,
+    statistics: Mapping[str, object],
+) -> LandmarkMap:
+    distinct = tuple(dict.fromkeys(views.cameras))
+    return LandmarkMap(
+        landmarks=found.landmarks,
+        images=MapImages(
+            names=_names(images),
+            positions=np.array([pose.position for pose in views.poses]),
+            orientations=np.array([pose.orientation for pose in views.poses]),
+            scenes=views.scenes,
+            cameras=np.array([distinct.index(camera) for camera in views.cameras], dtype=np.int16),
+        ),
+        observations=found.observations,
+        cameras=distinct,
+        scenes=images.scenes,
+        world=images.world,
+        source={"data": images.name, "version": __version__, "settings": settings.to_dict()},
+        statistics=statistics,
+    )
+
+
+def _cameras(images: PosedImageSet, cameras: Sequence[CameraModel] | None) -> Sequence[CameraModel]:
+    if cameras is not None:
+        return cameras
+    if images.camera is None:
+        raise HyperPoseError(
+            f"{images.name}: a map needs the camera's intrinsics, which this data does not tell: give them "
+            "with --data-option camera=WIDTH,HEIGHT,FX,FY,CX,CY (pixels)"
+        )
+    return [images.camera] * len(images.images)
+
+
+def _statistics(graph: ViewGraph, found: Reconstruction) -> dict[str, object]:
+    counts = np.bincount(found.observations.landmarks, minlength=len(found.landmarks))
+    seen = np.diff(found.observations.image_offsets)
+    return {
+        "pairs": graph.pair_count,
+        "matches": len(graph.matches),
+        "pose_deviation_px": graph.pose_deviation_px,
+        "reprojection_error_px": found.reprojection_error_px,
+        "reprojection_limit_px": found.reprojection_limit_px,
+        "views_a_landmark": float(counts.mean()),
+        "landmarks_an_image": float(np.median(seen)),
+        "images_without_landmarks": int((seen == 0).sum()),
+    }
+
+
+def _names(images: PosedImageSet) -> tuple[str, ...]:
+    folders = [str(image.path.parent.absolute()) for image in images.images]
+    root = os.path.commonpath(folders)
+    return tuple(Path(os.path.relpath(image.path.absolute(), root)).as_posix() for image in images.images)
+
+
+def _fingerprint(images: PosedImageSet, settings: MapSettings) -> str:
+    """Return a text that changes with whatever features and matches depend on."""
+    text = hashlib.sha256(json.dumps([__version__, settings.of_matching()]).encode())
+    for image in images.images:
+        where = [*image.pose.position.tolist(), *image.pose.orientation.tolist()]
+        written = image.path.stat().st_mtime_ns if image.path.exists() else 0
+        text.update(json.dumps([str(image.path.absolute()), written, image.scene, where]).encode())
+    return text.hexdigest()

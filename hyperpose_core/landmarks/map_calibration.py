@@ -1,0 +1,178 @@
+"""Calibrates localisation in a map on its own images, each block of them left out of the map in its turn."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from itertools import groupby
+
+import numpy as np
+import numpy.typing as npt
+from tqdm import tqdm
+
+from hyperpose_core.datasets.records import PosedImage
+from hyperpose_core.errors import HyperPoseError
+from hyperpose_core.geometry.poses import (
+    Array,
+    Pose,
+    quaternion_to_rotation_vector,
+    relative_quaternion,
+)
+from hyperpose_core.landmarks.candidates import CandidateFinder
+from hyperpose_core.landmarks.held_out import without_images
+from hyperpose_core.landmarks.landmark_map import LandmarkMap
+from hyperpose_core.landmarks.localisation import Localisation, Localiser, QueryFeatures, Stopwatch
+from hyperpose_core.landmarks.pose_covariance import (
+    CALIBRATION_KEY,
+    HeldOutErrors,
+    fit_covariance,
+    geometric_covariance,
+    log_likelihoods,
+    one_covariance,
+)
+from hyperpose_core.landmarks.settings import RefinerSettings
+from hyperpose_core.landmarks.verification import weigh
+from hyperpose_core.landmarks.verification_constants import GENERAL_MODEL
+
+_LARGEST_BLOCK = 50
+_FEWEST_BLOCKS = 10
+_BLOCKS = 12
+_IMAGES_A_BLOCK = 12
+
+
+@dataclass(frozen=True, eq=False)
+class HeldOutPoses:
+    """What localising images in a map without their own block gave.
+
+    Attributes:
+        asked: how many images.
+        errors: of those that were verified.
+    """
+
+    asked: int
+    errors: HeldOutErrors
+
+
+def calibrate_map(
+    content: LandmarkMap,
+    images: Sequence[PosedImage],
+    settings: RefinerSettings | None = None,
+    show_progress: bool = False,
+) -> LandmarkMap:
+    """Return the map with the covariance that errors on held-out images call for.
+
+    Where too few of them are verified, the map keeps the general constants, and its calibration says so.
+
+    Args:
+        content: the map.
+        images: those it was built from, in its order.
+        settings: of the refiner that will be used.
+        show_progress: show a bar where there is a terminal.
+
+    Raises:
+        HyperPoseError: the images are not the map's, or one cannot be read.
+    """
+    if len(images) != len(content.images):
+        raise HyperPoseError(
+            f"the map has {len(content.images)} images, {len(images)} were given to calibrate it: give the "
+            "same"
+        )
+    held_out = localise_held_out(content, images, settings or RefinerSettings(), show_progress)
+    errors = held_out.errors
+    document: dict[str, object] = {"images": held_out.asked, "verified": len(errors.blocks)}
+    if len(errors.blocks):
+        document["median_position_error_m"] = float(
+            np.median(np.linalg.norm(errors.residuals[:, :3], axis=1))
+        )
+        rotations = np.degrees(np.linalg.norm(errors.residuals[:, 3:], axis=1))
+        document["median_orientation_error_deg"] = float(np.median(rotations))
+    if errors.is_enough:
+        document[CALIBRATION_KEY] = fit_covariance(errors).to_dict()
+        own, constant = log_likelihoods(errors)
+        document |= {
+            "log_likelihood": own,
+            "log_likelihood_of_one_covariance": constant,
+            "one_covariance": one_covariance(errors).tolist(),
+        }
+    return replace(content, calibration={**(content.calibration or {}), **document})
+
+
+def localise_held_out(
+    content: LandmarkMap, images: Sequence[PosedImage], settings: RefinerSettings, show_progress: bool = False
+) -> HeldOutPoses:
+    """Localise some images of each of some blocks in the map without the block; the poses are priors, too.
+
+    Raises:
+        HyperPoseError: an image cannot be read.
+    """
+    blocks = held_out_blocks(images)
+    asked = [block[:: max(1, -(-len(block) // _IMAGES_A_BLOCK))] for block in blocks]
+    found: list[tuple[Array, Array, int]] = []
+    with tqdm(
+        total=sum(map(len, asked)), desc="calibrating", unit="image", disable=None if show_progress else True
+    ) as bar:
+        for number, (block, chosen) in enumerate(zip(blocks, asked, strict=True)):
+            removed = np.zeros(len(images), dtype=bool)
+            removed[block] = True
+            localiser = _localiser(without_images(content, removed), settings)
+            for index in chosen:
+                answer = _localised(localiser, content, images[index], int(index))
+                bar.update()
+                if answer is not None:
+                    found.append((*_error(answer, content.images.pose(int(index))), number))
+    residuals, geometric, numbers = zip(*found, strict=True) if found else ((), (), ())
+    return HeldOutPoses(
+        sum(map(len, asked)),
+        HeldOutErrors(
+            np.array(residuals).reshape(-1, 6),
+            np.array(geometric).reshape(-1, 6, 6),
+            np.array(numbers, dtype=np.int64),
+        ),
+    )
+
+
+def held_out_blocks(images: Sequence[PosedImage]) -> list[npt.NDArray[np.int64]]:
+    """Return blocks of consecutive images of one recording, evenly from all, as places among the images."""
+    size = min(max(len(images) // _FEWEST_BLOCKS, 1), _LARGEST_BLOCK)
+    blocks = [
+        np.array(run[start : start + size], dtype=np.int64)
+        for run in _recordings(images)
+        for start in range(0, len(run), size)
+    ]
+    chosen = np.unique(np.linspace(0, len(blocks) - 1, min(_BLOCKS, len(blocks))).round().astype(int))
+    return [blocks[index] for index in chosen]
+
+
+def _recordings(images: Sequence[PosedImage]) -> Iterator[list[int]]:
+    for _, places in groupby(
+        range(len(images)), key=lambda place: (images[place].scene, images[place].sequence)
+    ):
+        yield list(places)
+
+
+def _localiser(content: LandmarkMap, settings: RefinerSettings) -> Localiser:
+    return Localiser(content, settings, CandidateFinder(content))
+
+
+def _localised(
+    localiser: Localiser, content: LandmarkMap, image: PosedImage, index: int
+) -> Localisation | None:
+    """Return the verified localisation of an image that is the map's image `index`."""
+    camera = content.cameras[content.images.cameras[index]]
+    features = QueryFeatures.of(image.read(), camera, localiser.settings)
+    scene = int(content.images.scenes[index])
+    near = localiser.finder.images_near(
+        content.images.pose(index), None, scene, localiser.settings.map_images
+    )
+    answer = localiser.localise(features, near, None, camera, Stopwatch())
+    if not isinstance(answer, Localisation):
+        return None
+    evidence = weigh(answer, camera, None, localiser.finder.viewing_distance)
+    return answer if GENERAL_MODEL.score(evidence) >= GENERAL_MODEL.threshold else None
+
+
+def _error(answer: Localisation, truth: Pose) -> tuple[Array, Array]:
+    pose = answer.fitted.pose
+    turn = quaternion_to_rotation_vector(relative_quaternion(truth.orientation, pose.orientation))
+    residual = np.concatenate([pose.position - truth.position, turn])
+    return residual, geometric_covariance(answer.fitted)

@@ -1,0 +1,80 @@
+"""What is done of a map that is being built, on disk: who starts again goes on."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from hyperpose_core.errors import HyperPoseError
+
+_FINGERPRINT_FILE = "made_from"
+
+Arrays = Mapping[str, npt.NDArray[np.generic]]
+
+
+class WorkFolder:
+    """Named groups of arrays, each in a file of its own that is either whole or not there."""
+
+    def __init__(self, path: Path, fingerprint: str) -> None:
+        """Open the folder, and empty it if it holds the work on something else.
+
+        Args:
+            path: the folder, which is made where it is missing.
+            fingerprint: what the work depends on; other work has another one.
+
+        Raises:
+            HyperPoseError: the folder cannot be written.
+        """
+        self._path = path
+        marker = path / _FINGERPRINT_FILE
+        try:
+            if path.exists() and (not marker.is_file() or marker.read_text() != fingerprint):
+                shutil.rmtree(path)
+            path.mkdir(parents=True, exist_ok=True)
+            marker.write_text(fingerprint)
+        except OSError as error:
+            raise HyperPoseError(f"{path}: cannot keep work in progress there: {error}") from error
+
+    def has(self, name: str) -> bool:
+        """Tell whether a group is there."""
+        return self._file(name).is_file()
+
+    def load(self, name: str) -> dict[str, npt.NDArray[np.generic]]:
+        """Read a group.
+
+        Raises:
+            HyperPoseError: it is missing or damaged.
+        """
+        try:
+            with np.load(self._file(name), allow_pickle=False) as file:
+                return {key: file[key] for key in file.files}
+        except (OSError, ValueError, EOFError) as error:
+            raise HyperPoseError(
+                f"{self._file(name)}: damaged; remove {self._path} to start again ({error})"
+            ) from error
+
+    def save(self, name: str, arrays: Arrays) -> None:
+        """Write a group.
+
+        Raises:
+            HyperPoseError: it cannot be written.
+        """
+        file = self._file(name)
+        partial = file.with_suffix(".partial")
+        try:
+            with partial.open("wb") as stream:
+                np.savez(stream, allow_pickle=False, **arrays)
+            partial.replace(file)
+        except OSError as error:
+            raise HyperPoseError(f"{file}: cannot write it: {error.strerror or error}") from error
+
+    def remove(self) -> None:
+        """Remove the folder: the work is done."""
+        shutil.rmtree(self._path, ignore_errors=True)
+
+    def _file(self, name: str) -> Path:
+        return self._path / f"{name}.npz"
