@@ -5,9 +5,14 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from hyperpose_core.checkpoint.file import Checkpoint
 from hyperpose_core.datasets import DATASET_FORMATS, open_dataset
 from hyperpose_core.datasets.options import parse_assignments
 from hyperpose_core.datasets.records import PosedImageSet
+from hyperpose_core.errors import HyperPoseError
+from hyperpose_core.geometry.camera import CameraModel
+from hyperpose_core.refinement.checkpoint_map import map_beside
+from hyperpose_core.refinement.map_refiner import MapRefiner
 
 
 def add_dataset_arguments(parser: argparse.ArgumentParser, split: str | None, required: bool = True) -> None:
@@ -72,3 +77,40 @@ def add_device_argument(parser: argparse.ArgumentParser) -> None:
         default="auto",
         help="cpu, cuda or cuda:N (default: auto, the first CUDA device where there is one)",
     )
+
+
+def add_map_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add --map and --no-map."""
+    group = parser.add_mutually_exclusive_group()
+    group.add_argument(
+        "--map",
+        type=Path,
+        metavar="FILE",
+        help="landmark map that refines the network's poses and says whether they are true (default: the "
+        "checkpoint's, of the same name with the ending .map, where there is one)",
+    )
+    group.add_argument("--no-map", action="store_true", help="leave a map beside the checkpoint alone")
+
+
+def map_refiner_from(
+    arguments: argparse.Namespace, checkpoint: Checkpoint, camera: CameraModel | None = None
+) -> MapRefiner | None:
+    """Open the map that the arguments of `add_map_arguments` name, or the one beside the checkpoint.
+
+    Args:
+        arguments: with `checkpoint`, the file.
+        checkpoint: what is in it.
+        camera: of the images, where it is known.
+
+    Raises:
+        HyperPoseError: the file is missing, damaged or not this checkpoint's map.
+    """
+    path = arguments.map or map_beside(arguments.checkpoint)
+    if arguments.no_map or (arguments.map is None and not path.is_file()):
+        return None
+    try:
+        return MapRefiner.load(path, checkpoint, camera)
+    except HyperPoseError as error:
+        if arguments.map is not None:
+            raise
+        raise HyperPoseError(f"{error} (--no-map does without)") from error

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import re
+from collections.abc import Sequence
 from pathlib import Path
 
 import torch
@@ -14,21 +15,32 @@ from hyperpose_core.cli.common import (
     add_dataset_arguments,
     add_device_argument,
     add_engine_arguments,
+    add_map_arguments,
+    map_refiner_from,
     open_dataset_from,
 )
 from hyperpose_core.datasets.records import PosedImageSet
 from hyperpose_core.ecl.settings import describe_variants
 from hyperpose_core.errors import HyperPoseError
 from hyperpose_core.evaluation import (
+    Comparison,
     compare_with_published,
     print_table,
     require_published,
     score,
     write_report,
 )
-from hyperpose_core.evaluation.offline import estimate_dataset, sample_pictures
+from hyperpose_core.evaluation.offline import (
+    compare_estimates,
+    estimate_images,
+    sample_pictures,
+    shift_between_worlds,
+)
 from hyperpose_core.evaluation.published import published_scene
-from hyperpose_core.inference.estimator import PoseEstimator
+from hyperpose_core.evaluation.refined_scores import score_refined
+from hyperpose_core.inference.estimator import PoseEstimate, PoseEstimator
+from hyperpose_core.refinement.map_refiner import MapRefiner
+from hyperpose_core.refinement.offline import compare_refined, refine_images
 
 
 def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -38,7 +50,8 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         description="Estimate the pose of every image and compare it with the true one, without any "
         "alignment. Prints median, mean, 95th percentile and maximum of the position and orientation errors, "
         "recalls and the time an image takes; writes results.json, TUM trajectories for evo, plots and "
-        "report.html.",
+        "report.html. With a landmark map, what the map makes of the network's poses, too, and how many it "
+        "confirms.",
     )
     parser.add_argument("checkpoint", type=Path, help="a .safetensors checkpoint, or an exported .onnx file")
     add_dataset_arguments(parser, split="test")
@@ -64,6 +77,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         action="store_true",
         help="set the result beside the paper's tables (7Scenes, Cambridge, RobotCar)",
     )
+    add_map_arguments(parser)
     add_device_argument(parser)
     add_engine_arguments(parser)
     parser.set_defaults(run=run)
@@ -83,23 +97,35 @@ def run(arguments: argparse.Namespace) -> int:
     data = open_dataset_from(arguments)
     if arguments.compare:
         require_published(published_scene(image.scene, image.sequence) for image in data.images)
+    refiner = map_refiner_from(arguments, estimator.checkpoint, data.camera)
     output = arguments.output or Path("evaluation") / _file_name(data.name)
     _make_folder(output)
     _tell_about(data, estimator.checkpoint)
-    comparison = estimate_dataset(estimator, data, arguments.batch_size)
+    shift_between_worlds(data, estimator.checkpoint.world)  # told before the long part
+    estimates, milliseconds = estimate_images(estimator, data.images, arguments.batch_size)
+    comparison = compare_estimates(estimator, data, estimates, milliseconds)
+    refined = None if refiner is None else _refined(refiner, data, estimates)
     scores = score(comparison)
     published = compare_with_published(scores) if arguments.compare else ()
     report = write_report(
         output,
         comparison,
         title=f"{arguments.checkpoint.stem} on {data.name}",
-        metadata=_metadata(arguments, estimator, data),
+        metadata=_metadata(arguments, estimator, data, refiner),
         pictures=sample_pictures(data.images, comparison),
         published=published,
+        refined=refined,
     )
-    print_table(scores, published)
+    print_table(scores, published, refined=None if refined is None else score_refined(refined))
     print(f"\nreport: {report}")
     return 0
+
+
+def _refined(refiner: MapRefiner, data: PosedImageSet, estimates: Sequence[PoseEstimate]) -> Comparison:
+    answers = refine_images(refiner, data.images, estimates)
+    for reason, count in answers.reasons.items():
+        print(f"not verified by the map: {count} of {len(estimates)} frames: {reason}")
+    return compare_refined(answers, data, refiner)
 
 
 def _make_folder(path: Path) -> None:
@@ -120,7 +146,10 @@ def _tell_about(data: PosedImageSet, checkpoint: Checkpoint) -> None:
 
 
 def _metadata(
-    arguments: argparse.Namespace, estimator: PoseEstimator, data: PosedImageSet
+    arguments: argparse.Namespace,
+    estimator: PoseEstimator,
+    data: PosedImageSet,
+    refiner: MapRefiner | None,
 ) -> dict[str, object]:
     checkpoint = estimator.checkpoint
     variants = describe_variants(data.images)
@@ -140,6 +169,7 @@ def _metadata(
         "precision": estimator.engine.precision,
         "batch_size": arguments.batch_size,
         "virtual_turns_deg": arguments.turns,
+        **({} if refiner is None else {"map": refiner.map.source}),
         "torch_threads": torch.get_num_threads(),
         "versions": {"hyperpose": __version__, "torch": torch.__version__},
     }

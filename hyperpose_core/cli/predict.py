@@ -5,17 +5,26 @@ from __future__ import annotations
 import argparse
 import csv
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
-from hyperpose_core.cli.common import add_device_argument, add_engine_arguments
+from hyperpose_core.cli.common import (
+    add_device_argument,
+    add_engine_arguments,
+    add_map_arguments,
+    map_refiner_from,
+)
 from hyperpose_core.errors import HyperPoseError
-from hyperpose_core.images import read_image
+from hyperpose_core.geometry.poses import Array, Pose
+from hyperpose_core.images import RgbImage, read_image
 from hyperpose_core.inference.estimator import (
     PoseEstimate,
     PoseEstimator,
 )
+from hyperpose_core.refinement.map_refiner import MapRefiner
 
 _COLUMNS = ("image", "x", "y", "z", "qw", "qx", "qy", "qz", "scene", "scene_probability")
+_MAP_COLUMNS = ("source", "verified", "inliers")
 
 
 def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -24,11 +33,13 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         "predict",
         description="Estimate the camera pose of each image: position in metres in the checkpoint's world, "
         "orientation as the quaternion that rotates the camera's optical frame (x right, y down, z forward) "
-        "to it.",
+        "to it. With a landmark map, poses that the map confirms are the map's, to the centimetre, and the "
+        "others the network's.",
     )
     parser.add_argument("checkpoint", type=Path, help="a .safetensors checkpoint, or an exported .onnx file")
     parser.add_argument("images", type=Path, nargs="+", help="image files")
     parser.add_argument("--csv", type=Path, help="write the poses to this file as well")
+    add_map_arguments(parser)
     add_device_argument(parser)
     add_engine_arguments(parser)
     parser.set_defaults(run=run)
@@ -43,26 +54,53 @@ def run(arguments: argparse.Namespace) -> int:
     estimator = PoseEstimator.load(
         arguments.checkpoint, arguments.device, engine=arguments.engine, precision=arguments.precision
     )
+    refiner = map_refiner_from(arguments, estimator.checkpoint)
+    columns = _COLUMNS if refiner is None else (*_COLUMNS, *_MAP_COLUMNS)
     rows = []
     for path in arguments.images:
-        estimate = estimator.estimate([read_image(path)])[0]
+        image = read_image(path)
+        estimate = estimator.estimate([image])[0]
         print(_line(path, estimate))
-        rows.append(_row(path, estimate))
+        row = _row(path, estimate)
+        if refiner is not None:
+            row |= _refine(refiner, path, image, estimate)
+        rows.append(row)
     if arguments.csv is not None:
-        _write(arguments.csv, rows)
+        _write(arguments.csv, columns, rows)
     return 0 if all(row["x"] != "" for row in rows) else 1
+
+
+def _refine(refiner: MapRefiner, path: Path, image: RgbImage, estimate: PoseEstimate) -> dict[str, object]:
+    """Ask the map, say what it answers and return what changes in the image's row."""
+    try:
+        answer = refiner.refine(image, estimate)
+    except HyperPoseError as error:
+        print(f"{path}: not refined: {error}")
+        return {"source": "network", "verified": False, "inliers": 0}
+    row: dict[str, object] = {"source": "network", "verified": answer.verified, "inliers": answer.inliers}
+    if answer.pose is None or answer.covariance is None or not answer.verified:
+        reason = "no pose" if answer.reason is None else answer.reason.value
+        print(f"{path}: the map does not confirm a pose: {reason}")
+        return row
+    where = _pose_text(answer.pose, answer.covariance, digits=4)
+    print(f"{path}: verified by the map: {where}, {answer.inliers} landmarks")
+    return row | {"source": "map"} | _pose_columns(answer.pose)
 
 
 def _line(path: Path, estimate: PoseEstimate) -> str:
     if estimate.pose is None:
         return f"{path}: the network's output is not finite"
-    position = ", ".join(f"{value:.3f}" for value in estimate.pose.position)
-    orientation = ", ".join(f"{value:.4f}" for value in estimate.pose.orientation)
-    deviation = estimate.covariance.diagonal() ** 0.5
     scene = "" if estimate.scene is None else f"  scene {estimate.scene} ({estimate.scene_probability:.2f})"
+    return f"{path}: {_pose_text(estimate.pose, estimate.covariance)}{scene}"
+
+
+def _pose_text(pose: Pose, covariance: Array, digits: int = 2) -> str:
+    position = ", ".join(f"{value:.3f}" for value in pose.position)
+    orientation = ", ".join(f"{value:.4f}" for value in pose.orientation)
+    deviation = covariance.diagonal() ** 0.5
     return (
-        f"{path}: position [{position}] m +- {max(deviation[:3]):.2f}, "
-        f"orientation wxyz [{orientation}] +- {max(deviation[3:]):.3f} rad{scene}"
+        f"position [{position}] m +- {max(deviation[:3]):.{digits}f}, "
+        f"orientation wxyz [{orientation}] +- {max(deviation[3:]):.{digits + 1}f} rad"
     )
 
 
@@ -70,17 +108,20 @@ def _row(path: Path, estimate: PoseEstimate) -> dict[str, object]:
     row: dict[str, object] = dict.fromkeys(_COLUMNS, "")
     row["image"] = path
     if estimate.pose is not None:
-        row.update(zip(_COLUMNS[1:4], estimate.pose.position.tolist(), strict=True))
-        row.update(zip(_COLUMNS[4:8], estimate.pose.orientation.tolist(), strict=True))
+        row |= _pose_columns(estimate.pose)
     if estimate.scene is not None:
         row.update(scene=estimate.scene, scene_probability=estimate.scene_probability)
     return row
 
 
-def _write(path: Path, rows: list[dict[str, object]]) -> None:
+def _pose_columns(pose: Pose) -> dict[str, object]:
+    return dict(zip(_COLUMNS[1:8], [*pose.position.tolist(), *pose.orientation.tolist()], strict=True))
+
+
+def _write(path: Path, columns: Sequence[str], rows: list[dict[str, object]]) -> None:
     try:
         with path.open("w", newline="", encoding="utf-8") as stream:
-            table = csv.DictWriter(stream, fieldnames=_COLUMNS)
+            table = csv.DictWriter(stream, fieldnames=columns)
             table.writeheader()
             table.writerows(rows)
     except OSError as error:

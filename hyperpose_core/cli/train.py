@@ -8,6 +8,15 @@ from pathlib import Path
 from typing import Any
 
 from hyperpose_core.cli.common import add_dataset_arguments, add_device_argument, open_dataset_from
+from hyperpose_core.datasets.records import PosedImageSet
+from hyperpose_core.errors import HyperPoseError
+from hyperpose_core.refinement.checkpoint_map import map_beside
+from hyperpose_core.refinement.training_map import (
+    FEWEST_IMAGES,
+    MOST_IMAGES,
+    build_training_map,
+    why_no_map,
+)
 from hyperpose_core.training.recipe import load_recipe
 from hyperpose_core.training.report import write_training_report
 from hyperpose_core.training.trainer import Trainer
@@ -18,7 +27,8 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     parser = subparsers.add_parser(
         "train",
         description="Train a network. The run's folder gets best.safetensors, last.safetensors, history.csv, "
-        "TensorBoard scalars and what --resume needs.",
+        "TensorBoard scalars and what --resume needs; and where the camera's intrinsics are known and there "
+        f"are {FEWEST_IMAGES} images or more, best.map, the landmark map that refines the network's poses.",
     )
     add_dataset_arguments(parser, split="train")
     parser.add_argument("--output", type=Path, required=True, help="folder of the run")
@@ -38,6 +48,14 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     )
     parser.add_argument("--seed", type=int, default=0, help="of everything random (default: %(default)s)")
     parser.add_argument("--resume", action="store_true", help="go on with an interrupted run in --output")
+    parser.add_argument("--no-map", action="store_true", help="build no landmark map in the end")
+    parser.add_argument(
+        "--map-images",
+        type=int,
+        default=MOST_IMAGES,
+        metavar="N",
+        help="build the map from at most so many images, evenly spread (default: %(default)s)",
+    )
     add_device_argument(parser)
     parser.set_defaults(run=run)
 
@@ -48,6 +66,10 @@ def run(arguments: argparse.Namespace) -> int:
     Raises:
         HyperPoseError: the recipe, the data or the device is wrong.
     """
+    if arguments.map_images < FEWEST_IMAGES:
+        raise HyperPoseError(
+            f"--map-images is {arguments.map_images}; a map needs {FEWEST_IMAGES} (--no-map builds none)"
+        )
     recipe = load_recipe(arguments.recipe, _overrides(arguments))
     data = open_dataset_from(arguments)
     for cause, count in data.dropped.items():
@@ -58,7 +80,33 @@ def run(arguments: argparse.Namespace) -> int:
     if os.environ.get("RANK", "0") == "0":
         print(f"report: {write_training_report(arguments.output)}")
         print(f"checkpoint: {checkpoint}")
+        if not arguments.no_map:
+            print(f"map: {_map(checkpoint, data, arguments)}")
     return 0
+
+
+def _map(checkpoint: Path, data: PosedImageSet, arguments: argparse.Namespace) -> str:
+    """Build the checkpoint's map, unless a finished run's is there; say what came of it.
+
+    Whatever is wrong with the map, the training is whole.
+    """
+    path = map_beside(checkpoint)
+    if arguments.resume and path.is_file():
+        return f"{path} (kept)"
+    if (reason := why_no_map(data)) is not None:
+        return f"none: {reason}"
+    if len(data.images) > arguments.map_images:
+        print(f"the map is built from {arguments.map_images} of the {len(data.images)} images, evenly spread")
+    try:
+        # A package that only maps need must not keep anyone from training.
+        from hyperpose_core.cli.map import show_progress
+
+        built = build_training_map(checkpoint, data, arguments.device, arguments.map_images, show_progress)
+    except ImportError as error:
+        return f"none: the package {error.name} is missing (pip install {error.name})"
+    except HyperPoseError as error:
+        return f"none: {error}"
+    return f"{path}, {len(built.landmarks)} landmarks"
 
 
 def _overrides(arguments: argparse.Namespace) -> dict[str, Any]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -122,6 +122,30 @@ class Comparison:
     def __len__(self) -> int:
         """Number of frames, the unanswered ones included."""
         return len(self.true_positions)
+
+    def rows(self, chosen: NDArray[np.bool_]) -> Comparison:
+        """Return the frames that a mask [N] chooses.
+
+        Raises:
+            HyperPoseError: if it chooses none.
+        """
+
+        def of(values: NDArray[Any] | None) -> NDArray[Any] | None:
+            return None if values is None else values[chosen]
+
+        places = np.flatnonzero(chosen).tolist()
+        return replace(
+            self,
+            estimated_positions=self.estimated_positions[chosen],
+            estimated_orientations=self.estimated_orientations[chosen],
+            true_positions=self.true_positions[chosen],
+            true_orientations=self.true_orientations[chosen],
+            stamps_ns=of(self.stamps_ns),
+            scenes=tuple(self.scenes[place] for place in places),
+            conditions=tuple(self.conditions[place] for place in places),
+            milliseconds=of(self.milliseconds),
+            covariances=of(self.covariances),
+        )
 
     @property
     def answered(self) -> NDArray[np.bool_]:

@@ -27,6 +27,7 @@ from hyperpose_core.evaluation.plot_style import (
     MUTED,
     ORIENTATION,
     POSITION,
+    REFINED,
     error_bars,
     finite_limit,
     group_labels,
@@ -194,8 +195,13 @@ def drop_figure(drops: Sequence[ConditionDrop]) -> Figure:
     return figure
 
 
-def reliability_figure(comparison: Comparison) -> Figure:
-    """Share of frames inside each region against the share that it promises, position and rotation apart."""
+def reliability_figure(comparison: Comparison, refined: Comparison | None = None) -> Figure:
+    """Share of frames inside each region against the share that it promises, position and rotation apart.
+
+    Args:
+        comparison: frames with covariances.
+        refined: the frames that a landmark map verified, with its covariances; None draws none.
+    """
     figure = new_figure(10.0, 4.4)
     kinds = [("each image's own", False)]
     if comparison.constant_covariance is not None:
@@ -211,6 +217,9 @@ def reliability_figure(comparison: Comparison) -> Figure:
             if not constant:
                 marked = np.interp(_MARKED, _PROMISED, held)
                 axes.plot(100 * np.array(_MARKED), 100 * marked, "o", color=INK, markersize=5)
+        if refined is not None and refined.covariances is not None:
+            held = _held(frame_consistency(refined, part).nees)
+            axes.plot(100 * _PROMISED, 100 * held, linewidth=2.2, label="verified by the map", color=REFINED)
         axes.set(xlim=(0, 100), ylim=(0, 101), xlabel="promised (%)", ylabel="frames inside (%)")
         axes.legend(loc="lower right", fontsize=8, frameon=True, framealpha=0.9, edgecolor="none")
         style_axes(axes, name)

@@ -43,15 +43,28 @@ def estimate_dataset(estimator: PoseEstimator, data: PosedImageSet, batch_size: 
         HyperPoseError: an image is unreadable, or the data lies in another UTM zone than the checkpoint's
             world.
     """
+    shift_between_worlds(data, estimator.checkpoint.world)  # told before the long part
+    return compare_estimates(estimator, data, *estimate_images(estimator, data.images, batch_size))
+
+
+def compare_estimates(
+    estimator: PoseEstimator,
+    data: PosedImageSet,
+    estimates: Sequence[PoseEstimate],
+    milliseconds: Sequence[float],
+) -> Comparison:
+    """Set a network's answers to a dataset's images beside the true poses, in the checkpoint's world.
+
+    Raises:
+        HyperPoseError: the data lies in another UTM zone than the checkpoint's world.
+    """
     checkpoint = estimator.checkpoint
     uncertainty = checkpoint.uncertainty
-    shift = shift_between_worlds(data, checkpoint.world)
-    estimates, milliseconds = _estimate_all(estimator, data.images, batch_size)
     return compare_with_truth(
         data,
         [estimate.pose for estimate in estimates],
         milliseconds,
-        shift=shift,
+        shift=shift_between_worlds(data, checkpoint.world),
         covariances=[estimate.covariance for estimate in estimates],
         constant_covariance=None if uncertainty.per_image is None else uncertainty.covariance,
         up=data.world.up or checkpoint.world.up,
@@ -154,10 +167,14 @@ def frame_name(record: PosedImage) -> str:
     return "/".join(part for part in (record.scene, record.sequence, record.path.name) if part)
 
 
-def _estimate_all(
-    estimator: PoseEstimator, records: Sequence[PosedImage], batch_size: int
+def estimate_images(
+    estimator: PoseEstimator, records: Sequence[PosedImage], batch_size: int = 1
 ) -> tuple[list[PoseEstimate], list[float]]:
-    """Return the estimate and the milliseconds of each image, from decoded pixels to pose."""
+    """Return the estimate and the milliseconds of each image, from decoded pixels to pose.
+
+    Raises:
+        HyperPoseError: an image is unreadable.
+    """
     height, width = records[0].read().shape[:2]
     estimator.warm_up(height, width)
     estimates: list[PoseEstimate] = []

@@ -18,6 +18,7 @@ TRUTH = "#9aa5b1"
 FAILURE = "#d00000"
 POSITION = "#1d6fa5"
 ORIENTATION = "#c8553d"
+REFINED = "#3a8c5f"
 GROUPS = (
     "#1d6fa5",
     "#c8553d",

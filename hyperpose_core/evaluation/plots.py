@@ -18,6 +18,7 @@ from hyperpose_core.evaluation.error_plots import (
 )
 from hyperpose_core.evaluation.metrics import Scores, frame_errors
 from hyperpose_core.evaluation.plot_style import group_labels
+from hyperpose_core.evaluation.refined_plots import sources_cumulative_figure, sources_timeline_figure
 from hyperpose_core.evaluation.trajectory_plot import trajectory_figure
 
 _DOTS_PER_INCH = 120
@@ -32,10 +33,21 @@ class Plot:
     caption: str
 
 
-def write_plots(directory: Path, comparison: Comparison, scores: Scores) -> tuple[Plot, ...]:
-    """Draw every plot that the data has something for, as PNG files in an existing folder."""
+def write_plots(
+    directory: Path, comparison: Comparison, scores: Scores, refined: Comparison | None = None
+) -> tuple[Plot, ...]:
+    """Draw every plot that the data has something for, as PNG files in an existing folder.
+
+    Args:
+        directory: the folder.
+        comparison: the estimates.
+        scores: their figures.
+        refined: what a landmark map made of the same frames, unanswered where it verified nothing; None
+            where no map was asked.
+    """
     errors = frame_errors(comparison)
-    plots = [
+    plots = [] if refined is None else _refined_plots(directory, comparison, refined)
+    plots += [
         _save(
             trajectory_figure(comparison, errors),
             directory / "trajectory.png",
@@ -88,7 +100,7 @@ def write_plots(directory: Path, comparison: Comparison, scores: Scores) -> tupl
     if scores.consistency is not None:
         plots.append(
             _save(
-                reliability_figure(comparison),
+                reliability_figure(comparison, _verified(refined)),
                 directory / "reliability.png",
                 "Reliability of the covariances",
                 "Share of frames whose true pose is inside the region of their estimate, against the share "
@@ -96,6 +108,29 @@ def write_plots(directory: Path, comparison: Comparison, scores: Scores) -> tupl
             )
         )
     return tuple(plots)
+
+
+def _refined_plots(directory: Path, comparison: Comparison, refined: Comparison) -> list[Plot]:
+    return [
+        _save(
+            sources_cumulative_figure(comparison, refined),
+            directory / "network_and_map.png",
+            "Network and map",
+            "Share of all frames with at most this error. The map's curve ends at the share it verified.",
+        ),
+        _save(
+            sources_timeline_figure(comparison, refined),
+            directory / "network_and_map_over_time.png",
+            "Network and map over time",
+            "Every frame's error, in the order of recording; marks at the top: frames not verified.",
+        ),
+    ]
+
+
+def _verified(refined: Comparison | None) -> Comparison | None:
+    if refined is None or not refined.answered.any():
+        return None
+    return refined.rows(refined.answered)
 
 
 def _save(figure: Figure, path: Path, title: str, caption: str) -> Plot:

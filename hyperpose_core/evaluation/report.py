@@ -21,8 +21,16 @@ from hyperpose_core.evaluation.documents import plain_data
 from hyperpose_core.evaluation.metrics import Scores, score
 from hyperpose_core.evaluation.plots import Plot, write_plots
 from hyperpose_core.evaluation.published import PublishedComparison
+from hyperpose_core.evaluation.refined_scores import RefinedScores, score_refined
 from hyperpose_core.evaluation.tables import degrees, interval_text, metres, number, percent
-from hyperpose_core.evaluation.tum import ESTIMATE_FILE, TRUTH_FILE, has_usable_stamps, write_tum_files
+from hyperpose_core.evaluation.tum import (
+    ESTIMATE_FILE,
+    REFINED_FILE,
+    TRUTH_FILE,
+    has_usable_stamps,
+    write_estimates,
+    write_tum_files,
+)
 
 REPORT_FILE = "report.html"
 RESULTS_FILE = "results.json"
@@ -55,6 +63,7 @@ def write_report(
     metadata: Mapping[str, object] | None = None,
     pictures: Sequence[PictureRow] = (),
     published: Sequence[PublishedComparison] = (),
+    refined: Comparison | None = None,
 ) -> Path:
     """Score a comparison and write everything about it into a folder.
 
@@ -69,6 +78,8 @@ def write_report(
         metadata: what was evaluated on what (checkpoint, data, device, ...), as plain data.
         pictures: sample pictures, such as the best and the worst frames.
         published: published figures to set beside the result (`compare_with_published`).
+        refined: what a landmark map made of the same frames, unanswered where it verified nothing; None where
+            no map was asked. Its poses are written to `refined.tum`.
 
     Returns:
         path of `report.html`.
@@ -78,22 +89,30 @@ def write_report(
     """
     directory = Path(directory)
     scores = score(comparison)
-    document = results_document(scores, title, metadata or {}, published)
+    refined_scores = None if refined is None else score_refined(refined)
+    document = results_document(scores, title, metadata or {}, published, refined_scores)
     try:
         directory.mkdir(parents=True, exist_ok=True)
         results = json.dumps(document, indent=2, allow_nan=False, ensure_ascii=False)
         (directory / RESULTS_FILE).write_text(results + "\n", encoding="utf-8")
         write_tum_files(directory, comparison)
-        plots = write_plots(directory, comparison, scores)
+        if refined is not None:
+            write_estimates(directory / REFINED_FILE, refined)
+        plots = write_plots(directory, comparison, scores, refined)
         report = directory / REPORT_FILE
-        report.write_text(_render(document, comparison, scores, plots, pictures, published), encoding="utf-8")
+        page = _render(document, comparison, scores, plots, pictures, published, refined_scores)
+        report.write_text(page, encoding="utf-8")
     except OSError as error:
         raise HyperPoseError(f"{directory}: cannot write the report: {error.strerror or error}") from error
     return report
 
 
 def results_document(
-    scores: Scores, title: str, metadata: Mapping[str, object], published: Sequence[PublishedComparison] = ()
+    scores: Scores,
+    title: str,
+    metadata: Mapping[str, object],
+    published: Sequence[PublishedComparison] = (),
+    refined: RefinedScores | None = None,
 ) -> dict[str, Any]:
     """Return what `results.json` holds: plain data without NaN or infinity, which become null."""
     return {
@@ -102,6 +121,7 @@ def results_document(
         "alignment": "none",
         "units": {"position": "m", "orientation": "deg", "timing": "ms"},
         **plain_data(asdict(scores)),
+        "refined": None if refined is None else plain_data(asdict(refined)),
         "published": [
             {"scene": item.scene, "note": item.note, "results": [asdict(result) for result in item.results]}
             for item in published
@@ -116,6 +136,7 @@ def _render(
     plots: Sequence[Plot],
     pictures: Sequence[PictureRow],
     published: Sequence[PublishedComparison],
+    refined: RefinedScores | None,
 ) -> str:
     environment = Environment(
         autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
@@ -141,10 +162,12 @@ def _render(
         title=document["title"],
         metadata=document["metadata"],
         scores=scores,
+        refined=refined,
         plots=plots,
         picture_rows=pictures,
         published=published,
         tum_files=(ESTIMATE_FILE, TRUTH_FILE),
+        refined_file=REFINED_FILE,
         tum_has_stamps=has_usable_stamps(comparison),
     )
 

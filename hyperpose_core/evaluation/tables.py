@@ -12,6 +12,7 @@ from hyperpose_core.evaluation.condition_drop import ConditionDrop
 from hyperpose_core.evaluation.consistency import ConsistencyScores
 from hyperpose_core.evaluation.metrics import RECALL_THRESHOLDS, Scores, Summary
 from hyperpose_core.evaluation.published import PublishedComparison
+from hyperpose_core.evaluation.refined_scores import RefinedScores
 from hyperpose_core.evaluation.statistics import Interval
 
 
@@ -56,19 +57,34 @@ def interval_text(interval: Interval, form: Callable[[float], str], sign: bool =
 
 
 def print_table(
-    scores: Scores, published: Sequence[PublishedComparison] = (), stream: TextIO | None = None
+    scores: Scores,
+    published: Sequence[PublishedComparison] = (),
+    stream: TextIO | None = None,
+    refined: RefinedScores | None = None,
 ) -> None:
     """Print the scores, and published figures beside them, to a stream (the standard output by default)."""
-    print(format_table(scores, published), file=sys.stdout if stream is None else stream)
+    print(format_table(scores, published, refined), file=sys.stdout if stream is None else stream)
 
 
-def format_table(scores: Scores, published: Sequence[PublishedComparison] = ()) -> str:
-    """The scores as a text table: all frames, then scenes and conditions where there are several."""
+def format_table(
+    scores: Scores, published: Sequence[PublishedComparison] = (), refined: RefinedScores | None = None
+) -> str:
+    """The scores as a text table: all frames, then scenes and conditions where there are several.
+
+    Args:
+        scores: the network's.
+        published: published figures to set beside them.
+        refined: what a landmark map made of the same frames, where one was asked.
+    """
     blocks = [_errors_block(scores.overall), _rows_block(_groups(scores))]
+    if refined is not None:
+        blocks.append(_refined_block(scores.overall, refined))
     if scores.drops:
         blocks.append(_drops_block(scores.drops))
     if scores.consistency is not None:
         blocks.append(_consistency_block(scores.consistency))
+    if refined is not None and refined.scores is not None and refined.scores.consistency is not None:
+        blocks.append("verified by the map:\n" + _consistency_block(refined.scores.consistency))
     blocks += [_published_block(item) for item in published]
     return "\n\n".join(blocks)
 
@@ -108,6 +124,31 @@ def _rows_block(summaries: Sequence[Summary]) -> str:
             ]
         )
     return _align(rows)
+
+
+def _refined_block(network: Summary, refined: RefinedScores) -> str:
+    rows = [["poses of", "frames", "share", "median m", "p95 m", "median deg", "p95 deg", "ms/image"]]
+    of_map = None if refined.scores is None else refined.scores.overall
+    shares = (1.0 - network.failed / network.frames, refined.verified_share)
+    for name, summary, share, timing in (
+        ("network", network, shares[0], network.timing),
+        ("map, where verified", of_map, shares[1], refined.timing),
+    ):
+        figures = ["-"] * 4 if summary is None else _figures(summary)
+        frames = "0" if summary is None else str(summary.frames)
+        milliseconds = "-" if timing is None else f"{timing.median_ms:.1f}"
+        rows.append([name, frames, percent(share), *figures, milliseconds])
+    return _align(rows)
+
+
+def _figures(summary: Summary) -> list[str]:
+    position, orientation = summary.position_m, summary.orientation_deg
+    return [
+        metres(position.median),
+        metres(position.p95),
+        degrees(orientation.median),
+        degrees(orientation.p95),
+    ]
 
 
 def _drops_block(drops: Sequence[ConditionDrop]) -> str:

@@ -14,6 +14,7 @@ from hyperpose_core.geometry.poses import Pose
 
 ESTIMATE_FILE = "estimate.tum"
 TRUTH_FILE = "ground_truth.tum"
+REFINED_FILE = "refined.tum"
 
 _NANOSECONDS = 1_000_000_000
 
@@ -30,18 +31,25 @@ def write_tum_files(directory: Path, comparison: Comparison) -> None:
     """
     stamps = tum_stamps_ns(comparison)
     order = np.argsort(stamps, kind="stable")
-    answered = order[comparison.answered[order]]
-    _write(
-        directory / ESTIMATE_FILE,
-        stamps[answered],
-        comparison.estimated_positions[answered],
-        comparison.estimated_orientations[answered],
-    )
+    write_estimates(directory / ESTIMATE_FILE, comparison)
     _write(
         directory / TRUTH_FILE,
         stamps[order],
         comparison.true_positions[order],
         comparison.true_orientations[order],
+    )
+
+
+def write_estimates(path: Path, comparison: Comparison) -> None:
+    """Write the estimates of a comparison, ordered by stamp, without the frames that were not answered."""
+    stamps = tum_stamps_ns(comparison)
+    order = np.argsort(stamps, kind="stable")
+    answered = order[comparison.answered[order]]
+    _write(
+        path,
+        stamps[answered],
+        comparison.estimated_positions[answered],
+        comparison.estimated_orientations[answered],
     )
 
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor
 
@@ -41,6 +42,8 @@ class PoseEstimate:
         scene: the scene that the network chose; None for a single-scene network.
         scene_probability: the probability it gave that scene.
         scene_index: the chosen scene's place in the checkpoint's list; 0 for a single-scene network.
+        features: float32 [F], the network's summary of the image, by which images that look alike are found;
+            None where it gives none.
     """
 
     pose: Pose | None
@@ -48,6 +51,7 @@ class PoseEstimate:
     scene: str | None = None
     scene_probability: float | None = None
     scene_index: int = 0
+    features: npt.NDArray[np.float32] | None = None
 
 
 def select_device(name: str) -> torch.device:
@@ -170,8 +174,8 @@ class PoseEstimator:
         covariances = self.checkpoint.uncertainty.covariances(answers)
         return [
             self._estimate(
-                answers.positions[index],
-                answers.orientations[index],
+                answers,
+                index,
                 covariances[index],
                 None if probabilities is None else probabilities[index],
             )
@@ -211,18 +215,18 @@ class PoseEstimator:
         self.estimate([np.zeros((height, width, 3), dtype=np.uint8)])
 
     def _estimate(
-        self, position: Array, orientation: Array, covariance: Array, probabilities: Array | None
+        self, answers: Answers, index: int, covariance: Array, probabilities: Array | None
     ) -> PoseEstimate:
         try:
-            pose = Pose(position, orientation)
+            pose = Pose(answers.positions[index], answers.orientations[index])
         except ValueError:
             pose = None
+        features = answers.features[index] if answers.features.shape[1] else None
         if probabilities is None:
-            return PoseEstimate(pose, covariance)
+            return PoseEstimate(pose, covariance, features=features)
         chosen = int(np.argmax(probabilities))
-        return PoseEstimate(
-            pose, covariance, self.checkpoint.scenes[chosen], float(probabilities[chosen]), chosen
-        )
+        scene, probability = self.checkpoint.scenes[chosen], float(probabilities[chosen])
+        return PoseEstimate(pose, covariance, scene, probability, chosen, features)
 
 
 def known_input_size(checkpoint: Checkpoint) -> tuple[int, int] | None:

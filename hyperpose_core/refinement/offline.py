@@ -1,0 +1,85 @@
+"""A dataset's images through a landmark map, after the network: the offline half of an evaluation."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from tqdm import tqdm
+
+from hyperpose_core.datasets.records import PosedImage, PosedImageSet
+from hyperpose_core.errors import HyperPoseError
+from hyperpose_core.evaluation.comparison import Comparison
+from hyperpose_core.evaluation.offline import compare_with_truth, shift_between_worlds
+from hyperpose_core.inference.estimator import PoseEstimate
+from hyperpose_core.landmarks.refinement import Refinement
+from hyperpose_core.refinement.map_refiner import MapRefiner
+
+
+@dataclass(frozen=True, eq=False)
+class RefinedImages:
+    """What a map says of images.
+
+    Attributes:
+        answers: one an image; None where it could not be asked.
+        milliseconds: what each took, from decoded pixels to pose.
+        reasons: why images are not verified, and how many for each reason.
+    """
+
+    answers: Sequence[Refinement | None]
+    milliseconds: Sequence[float]
+    reasons: Mapping[str, int]
+
+
+def refine_images(
+    refiner: MapRefiner, records: Sequence[PosedImage], estimates: Sequence[PoseEstimate]
+) -> RefinedImages:
+    """Refine a network's answers; an image whose intrinsics are not known counts as not verified.
+
+    Args:
+        refiner: the checkpoint's map.
+        records: the images.
+        estimates: the network's answer to each.
+
+    Raises:
+        HyperPoseError: an image is unreadable.
+    """
+    answers: list[Refinement | None] = []
+    milliseconds: list[float] = []
+    reasons: Counter[str] = Counter()
+    pairs = list(zip(records, estimates, strict=True))
+    for record, estimate in tqdm(pairs, "refining", unit="image", file=sys.stderr, dynamic_ncols=True):
+        image = record.read()
+        begin = time.perf_counter()
+        try:
+            answer = refiner.refine(image, estimate)
+        except HyperPoseError as error:
+            reasons[str(error)] += 1
+            answers.append(None)
+            milliseconds.append(float("nan"))
+            continue
+        milliseconds.append(1e3 * (time.perf_counter() - begin))
+        answers.append(answer)
+        if not answer.verified:
+            reasons["" if answer.reason is None else answer.reason.value] += 1
+    return RefinedImages(answers, milliseconds, reasons)
+
+
+def compare_refined(refined: RefinedImages, data: PosedImageSet, refiner: MapRefiner) -> Comparison:
+    """Set a map's verified poses beside the true ones, in the map's world; other frames are unanswered.
+
+    Raises:
+        HyperPoseError: the data lies in another UTM zone than the map's world.
+    """
+    verified = [answer if answer is not None and answer.verified else None for answer in refined.answers]
+    return compare_with_truth(
+        data,
+        [None if answer is None else answer.pose for answer in verified],
+        refined.milliseconds,
+        shift=shift_between_worlds(data, refiner.map.world),
+        covariances=[None if answer is None else answer.covariance for answer in verified],
+        up=data.world.up or refiner.map.world.up,
+    )
