@@ -53,11 +53,16 @@ $(VENV)/made.package: $(VENV)/made.interfaces setup.py setup.cfg pyproject.toml 
 build: venv
 	$(COLCON) build
 
-test: lint build  ## Check the style, build with colcon and run the tests with `colcon test`
+ifdef FILES
+test: venv  ## Check the style, build with colcon and run the tests with `colcon test`; FILES="test/test_x.py ..." for these alone
+	$(VENV_PYTHON) -m pytest $(FILES)
+else
+test: lint build
 	rm -f $(TEST_RESULT)
 	$(COLCON) test --event-handlers console_direct+
 	$(COLCON) test-result --verbose
 	@grep -q "<testcase" $(TEST_RESULT) || { echo "error: no test was run" >&2; exit 1; }
+endif
 
 lint: venv  ## Check style (ruff), types (mypy) and whether docs/parameters.md is current
 	$(VENV_PYTHON) -m ruff check .
