@@ -46,6 +46,7 @@ setup(
         "numpy>=1.26",
         # OpenCV 5 is not tried yet, and the wheel of cv_bridge converts wrongly with it.
         "opencv-python-headless>=4.8,<5",
+        "pillow>=10",
         "pydantic>=2.6",
         "pyyaml>=6",
         "rosbags>=0.10",
@@ -69,7 +70,7 @@ setup(
         # The last one that takes NumPy 1, which a distribution's cv_bridge may want, is 0.23.
         "viewer": ["rerun-sdk>=0.23"],
         "lint": ["mypy", "ruff", "types-PyYAML", "types-tqdm"],
-        "test": ["evo", "pillow", "pytest"],
+        "test": ["evo", "imageio-ffmpeg", "pytest"],
     },
     entry_points={
         "console_scripts": [

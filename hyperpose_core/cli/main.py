@@ -25,6 +25,7 @@ _VERBS = {
     "export": "write a checkpoint as an ONNX file for a faster runtime",
     "map": "build and look at landmark maps",
     "import": "turn weights released with the paper into a checkpoint",
+    "reconstruct": "find the poses of images that have none",
     "simulate": "render a small simulated RobotCar",
     "dataset": "look at a dataset",
     "ecl": "make evening, winter and summer variants of test frames",

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from hyperpose_core.datasets.cambridge import looks_like_cambridge, open_cambridge
 from hyperpose_core.datasets.colmap import looks_like_colmap, open_colmap
-from hyperpose_core.datasets.label_csv import open_label_csv
+from hyperpose_core.datasets.label_csv import looks_like_labels, open_label_csv
 from hyperpose_core.datasets.records import PosedImage, PosedImageSet
 from hyperpose_core.datasets.robotcar import looks_like_robotcar, open_robotcar
 from hyperpose_core.datasets.rosbag import open_rosbag
@@ -42,8 +42,9 @@ DATASET_FORMATS: Mapping[str, Callable[..., PosedImageSet]] = {
     "colmap": open_colmap,
 }
 
-# In this order: a folder that was prepared for NeRF tools often holds COLMAP's model, too.
+# In this order: a reconstructed place holds COLMAP's model, too, as does often a folder for NeRF tools.
 _DETECTORS: Mapping[str, Callable[[Path], bool]] = {
+    "csv": looks_like_labels,
     "robotcar": looks_like_robotcar,
     "7scenes": looks_like_seven_scenes,
     "cambridge": looks_like_cambridge,

@@ -9,7 +9,9 @@ they are there: `stamp_ns` and `condition`.
 from __future__ import annotations
 
 import csv
+import json
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -24,6 +26,18 @@ from hyperpose_core.geometry.world import World
 
 COLUMNS = ("scene", "split", "seq", "img_path", "t1", "t2", "t3", "q1", "q2", "q3", "q4")
 CONVENTIONS = ("camera_to_world", "world_to_camera")
+LABELS_FILE = "labels.csv"
+
+
+def companion_path(path: Path) -> Path:
+    """Return the file beside a label file that says the camera and the world."""
+    return path.with_suffix(".json")
+
+
+def looks_like_labels(path: Path) -> bool:
+    """Tell whether a folder holds labels with their companion, as `hyperpose reconstruct` writes them."""
+    labels = path / LABELS_FILE
+    return labels.exists() and companion_path(labels).exists()
 
 
 def open_label_csv(
@@ -38,11 +52,12 @@ def open_label_csv(
     """Read a label file.
 
     Args:
-        path: the CSV file.
+        path: the CSV file, or a folder with `labels.csv`.
         split: keep the rows whose `split` column says so; None keeps all.
         image_root: the folder that `img_path` starts from; the CSV's own folder where None.
         convention: what the quaternion rotates: "camera_to_world" or "world_to_camera".
-        camera: the images' pinhole camera, "WIDTH,HEIGHT,FX,FY,CX,CY" in pixels, where it is known.
+        camera: the images' pinhole camera, "WIDTH,HEIGHT,FX,FY,CX,CY" in pixels, where it is known;
+            by default the companion's.
         condition: the images' light or season, where the file has no such column.
         origin: where local (0, 0, 0) lies in the labels' world, x,y,z in metres; to keep a far world (UTM)
             local.
@@ -53,7 +68,10 @@ def open_label_csv(
     """
     if convention not in CONVENTIONS:
         raise HyperPoseError(f"convention {convention!r} is unknown; use {' or '.join(CONVENTIONS)}")
-    pinhole = parse_camera(camera)
+    if path.is_dir():
+        path = path / LABELS_FILE
+    companion = _read_companion(companion_path(path))
+    pinhole = parse_camera(camera) or companion[0]
     zero = np.array(parse_numbers("origin", origin, 3) if origin is not None else [0.0, 0.0, 0.0])
     root = Path(image_root) if image_root else path.parent
     rows = _read_rows(path)
@@ -70,11 +88,29 @@ def open_label_csv(
     return PosedImageSet(
         name=path.stem,
         images=tuple(findings.without_far_positions(images)),
-        world=World(description=", ".join(scenes), origin=zero),
+        world=_shifted(companion[1] or World(description=", ".join(scenes)), zero),
         camera=pinhole,
         dropped=findings.dropped,
         faults=findings.faults,
     )
+
+
+def _read_companion(path: Path) -> tuple[CameraModel | None, World | None]:
+    """Read what a companion says; nothing where there is none."""
+    if not path.exists():
+        return None, None
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+        camera, world = content["camera"], World.from_dict(content["world"])
+        if camera is not None:
+            camera = CameraModel(**{**camera, "distortion": tuple(camera["distortion"])})
+        return camera, world
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise HyperPoseError(f"{path}: does not say a camera and a world: {error!r}") from error
+
+
+def _shifted(world: World, origin: np.ndarray) -> World:
+    return replace(world, origin=world.origin + origin)
 
 
 def _read_rows(path: Path) -> list[tuple[int, dict[str, str | None]]]:

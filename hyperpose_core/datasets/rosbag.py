@@ -170,7 +170,7 @@ def _read_bag(path: Path, topics: _Topics, scene: str, origin: np.ndarray, findi
         frames, camera_frame = _frames(bag, image_topic, topics, findings)
         camera_frame = topics.camera_frame or camera_frame
         ground_truth = GroundTruth(bag, topics.ground_truth, camera_frame, findings)
-        camera = _camera(bag, topics.camera_info, image_topic)
+        camera = read_camera_info(bag, topics.camera_info, image_topic)
     source = BagImages(path.absolute(), image_topic, kind)
     file = _storage_file(path)
     images = []
@@ -222,7 +222,17 @@ def _frames(bag: Bag, topic: str, topics: _Topics, findings: Findings) -> tuple[
     return [frames[stamp] for stamp in wanted], camera_frame
 
 
-def _camera(bag: Bag, topic: str | None, image_topic: str) -> CameraModel | None:
+def read_camera_info(bag: Bag, topic: str | None, image_topic: str) -> CameraModel | None:
+    """Return the camera that a bag's camera_info says, None where it says none that is a pinhole.
+
+    Args:
+        bag: an open bag.
+        topic: its camera_info topic; None for the one beside the image topic, where it is.
+        image_topic: the images' topic, whose name says whether they are rectified.
+
+    Raises:
+        HyperPoseError: the bag has no such topic.
+    """
     if topic is None:
         base = image_topic[: -len("/compressed")] if image_topic.endswith("/compressed") else image_topic
         topic = f"{base.rpartition('/')[0]}/camera_info"

@@ -20,12 +20,14 @@ class World:
             `utm_zone` is known. Networks, messages and reports carry local values.
         utm_zone: the outer frame's UTM zone ("30U"), or None where the outer frame isn't UTM.
         up: unit vector that points up in the local frame, or None where it is not known.
+        is_metric: whether lengths are metres; False where only their ratios are known, as from images alone.
     """
 
     description: str = ""
     origin: Array = field(default_factory=lambda: np.zeros(3))
     utm_zone: str | None = None
     up: tuple[float, float, float] | None = None
+    is_metric: bool = True
 
     def to_dict(self) -> dict[str, object]:
         """Return plain data that JSON can hold, float64 kept exactly."""
@@ -34,6 +36,7 @@ class World:
             "origin": [float(value) for value in self.origin],
             "utm_zone": self.utm_zone,
             "up": None if self.up is None else list(self.up),
+            "is_metric": self.is_metric,
         }
 
     @classmethod
@@ -45,4 +48,6 @@ class World:
             origin=np.asarray(data["origin"], dtype=np.float64),
             utm_zone=None if data["utm_zone"] is None else str(data["utm_zone"]),
             up=None if up is None else tuple(float(value) for value in up),  # type: ignore[arg-type, attr-defined]
+            # Files from before there were worlds of an unknown unit do not say it.
+            is_metric=bool(data.get("is_metric", True)),
         )

@@ -1,0 +1,1 @@
+"""Poses of images that have none: structure from motion over videos, folders and bags."""
