@@ -61,19 +61,21 @@ def make_room(seed: int = 0, with_tags: bool = True) -> Room:
         size = round(along * _PIXELS_A_METRE), round(across * _PIXELS_A_METRE)
         textures.append((_painted(generator, size), _painted(generator, size)))
     if with_tags:
-        for number, wall in enumerate((textures[1][1], textures[0][1], textures[1][0])):
-            _hang_tag(wall, number, (200, 120))
+        # Textures run along the axes, so that those of two walls are seen in a mirror.
+        walls = (textures[0][1], False), (textures[1][1], True), (textures[0][0], True)
+        for number, (wall, is_mirrored) in enumerate(walls):
+            _hang_tag(wall, number, (220, 130), is_mirrored)
     return Room(tuple(textures))
 
 
 def walk(count: int, start: float = 0.0, end: float = 1.0) -> list[Pose]:
-    """A camera's way round the room's middle, looking outwards; 0 to 1 is once round."""
+    """A camera's way round the room's middle, looking outwards and down a little; 0 to 1 is once round."""
     poses = []
     for share in np.linspace(start, end, count, endpoint=False):
         angle = 2.0 * np.pi * share
         bob = 0.1 * np.sin(5.0 * angle)
         position = [3.0 + 1.3 * np.cos(angle), 2.5 + 1.0 * np.sin(angle), 1.4 + bob]
-        poses.append(looking(position, angle + 0.3, 0.1 * np.sin(3.0 * angle)))
+        poses.append(looking(position, angle + 0.3, 0.25 + 0.1 * np.sin(3.0 * angle)))
     return poses
 
 
@@ -115,11 +117,11 @@ def _painted(generator: np.random.Generator, size: tuple[int, int]) -> RgbImage:
     return np.clip(blurred * 255.0, 0, 255).astype(np.uint8)
 
 
-def _hang_tag(wall: RgbImage, number: int, corner: tuple[int, int]) -> None:
+def _hang_tag(wall: RgbImage, number: int, corner: tuple[int, int], is_mirrored: bool) -> None:
     side = round(TAG_SIDE_M * _PIXELS_A_METRE)
     dictionary = cv2.aruco.getPredefinedDictionary(cv2.aruco.DICT_APRILTAG_36h11)
     tag = cv2.aruco.generateImageMarker(dictionary, number, side)
     margin = side // 4
     left, top = corner
     wall[top - margin : top + side + margin, left - margin : left + side + margin] = 255
-    wall[top : top + side, left : left + side] = tag[..., np.newaxis]
+    wall[top : top + side, left : left + side] = (tag[::-1] if is_mirrored else tag)[..., np.newaxis]

@@ -22,7 +22,7 @@ import hyperpose_core
 PROJECT = Path(__file__).resolve().parents[1]
 MANIFEST = ElementTree.parse(PROJECT / "package.xml").getroot()
 # Distributions whose module has another name.
-DISTRIBUTES = {"opencv-python-headless": "cv2", "pyyaml": "yaml", "rerun-sdk": "rerun"}
+DISTRIBUTES = {"opencv-python-headless": "cv2", "pillow": "PIL", "pyyaml": "yaml", "rerun-sdk": "rerun"}
 SHARE = "hyperpose_ros-{version}.data/data/share/hyperpose_ros"
 
 

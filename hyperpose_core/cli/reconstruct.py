@@ -7,6 +7,11 @@ from pathlib import Path
 
 from hyperpose_core.datasets.options import parse_camera
 from hyperpose_core.errors import HyperPoseError
+
+try:
+    import pycolmap  # noqa: F401
+except ModuleNotFoundError as missing:
+    raise HyperPoseError("reconstruct needs pycolmap: pip install 'hyperpose_ros[map]'") from missing
 from hyperpose_core.reconstruction.distance import parse_distance
 from hyperpose_core.reconstruction.gathering import GatheringSettings
 from hyperpose_core.reconstruction.reconstruct import ReconstructionSettings, reconstruct

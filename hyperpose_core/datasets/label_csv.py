@@ -102,9 +102,7 @@ def _read_companion(path: Path) -> tuple[CameraModel | None, World | None]:
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
         camera, world = content["camera"], World.from_dict(content["world"])
-        if camera is not None:
-            camera = CameraModel(**{**camera, "distortion": tuple(camera["distortion"])})
-        return camera, world
+        return None if camera is None else CameraModel.from_dict(camera), world
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise HyperPoseError(f"{path}: does not say a camera and a world: {error!r}") from error
 

@@ -117,5 +117,5 @@ def _frame(entry: dict[str, object]) -> Frame:
 def _guess(entry: dict[str, object]) -> CameraGuess:
     known = entry.pop("known")
     if isinstance(known, dict):
-        known = CameraModel(**{**known, "distortion": tuple(known["distortion"])})
+        known = CameraModel.from_dict(known)
     return CameraGuess(**entry, known=known)  # type: ignore[arg-type]

@@ -20,8 +20,8 @@ _CORNERS = 200
 _FEWEST_TRACKED = 12
 _WIDEST_SPACING = 0.08  # of the larger side; farther apart, the next but one frame shares too little
 _STILL = 0.002  # motion between frames, as a share of the larger side, below which the camera stands still
-_BLURRED = 0.35  # sharpness, as a share of the neighbours' median
-_NEIGHBOURS = 15
+_BLURRED = 0.3  # sharpness, as a share of the neighbours' median
+_NEIGHBOURS = 7
 _DARK_LEVEL = 12.0  # median grey level
 _LEAST_SHARPNESS = 1.0  # of an image in which nothing can be seen
 
@@ -118,20 +118,32 @@ def pick_frames(measured: Measurements, spacing: float, most: int) -> Picked:
     shots = np.cumsum(measured.is_cut)
     # A frame that jumps over several stretches at once is the only one of its own.
     stretches = np.floor(travelled / step).astype(np.int64)
-    blurred = _blurred(measured.sharpness, dark)
     indices: list[int] = []
     dropped = {"too dark or without any texture": int(dark.sum())}
     for key in sorted(set(zip(shots.tolist(), stretches.tolist(), strict=True))):
         members = np.flatnonzero((shots == key[0]) & (stretches == key[1]) & ~dark)
         if len(members):
             indices.append(int(members[np.argmax(measured.sharpness[members])]))
-    kept = [index for index in indices if not blurred[index]]
+    blurred = _blurred(measured.sharpness, dark)
+    kept = [
+        index
+        for place, index in enumerate(indices)
+        if not blurred[index] or not _can_be_spared(indices, place, travelled, shots)
+    ]
     dropped["blurred"] = len(indices) - len(kept)
     dropped["camera stood still"] = int((still & ~dark).sum()) - int(still[kept].sum())
     rest = len(measured) - len(kept) - sum(dropped.values())
     dropped["too little motion since the frame before"] = rest
     cuts = np.flatnonzero(measured.is_cut & ~dark).tolist()
     return Picked(kept, {cause: count for cause, count in dropped.items() if count > 0}, cuts)
+
+
+def _can_be_spared(indices: list[int], place: int, travelled: Array, shots: npt.NDArray[np.int64]) -> bool:
+    """Tell whether the frames before and after a chosen one still lie near to each other without it."""
+    if not 0 < place < len(indices) - 1:
+        return False
+    before, after = indices[place - 1], indices[place + 1]
+    return bool(shots[before] == shots[after] and travelled[after] - travelled[before] < _WIDEST_SPACING)
 
 
 def _blurred(sharpness: Array, dark: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:

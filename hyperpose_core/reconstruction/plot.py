@@ -55,7 +55,14 @@ def _draw(
             width=0.0015,
             color=colour,
         )
-        axes.scatter(places[:, 0], places[:, 1], s=7, color=colour, label=f"{source}: {len(poses)} images", linewidths=0)
+        axes.scatter(
+            places[:, 0],
+            places[:, 1],
+            s=7,
+            color=colour,
+            label=f"{source}: {len(poses)} images",
+            linewidths=0,
+        )
     axes.set_xlim(low[0], high[0])
     axes.set_ylim(low[1], high[1])
     axes.set_aspect("equal")

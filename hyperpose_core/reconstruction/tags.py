@@ -14,6 +14,7 @@ from pathlib import Path
 
 import cv2
 import numpy as np
+import numpy.typing as npt
 from tqdm import tqdm
 
 from hyperpose_core.errors import HyperPoseError
@@ -36,7 +37,7 @@ DICTIONARIES: Mapping[str, int] = {
 """OpenCV's dictionaries by the names that --tag-dictionary takes."""
 
 _TRIED = ("apriltag_36h11", "6x6", "5x5", "4x4", "7x7", "aruco_original", "apriltag_25h9")
-_SAMPLE = 12  # images that all dictionaries are tried on
+_SAMPLE = 40  # images that all dictionaries are tried on
 _FEWEST_VIEWS = 3
 _LARGEST_ERROR_PX = 3.0
 _LEAST_ANGLE_DEG = 2.0
@@ -106,31 +107,40 @@ def scale_from_tags(model: Model, image_folder: Path, settings: TagSettings) -> 
 def _find_tags(names: Sequence[str], folder: Path, dictionary: str | None) -> tuple[str, _Sightings]:
     """Return the dictionary's name and what was seen of its tags."""
     if dictionary is None:
+        counts = dict.fromkeys(_TRIED, 0)
         sample = names[:: 1 + len(names) // _SAMPLE]
-        counts = {
-            name: sum(len(seen) for seen in _detect(sample, folder, name, "trying").values())
-            for name in _TRIED
-        }
+        for image in tqdm(sample, "telling tags apart", unit="image"):
+            gray = _gray(folder / image)
+            for name in _TRIED:
+                counts[name] += len(_detect(gray, name))
         dictionary = max(counts, key=counts.__getitem__)
-    return dictionary, _detect(names, folder, dictionary, "looking for")
+    sightings: _Sightings = defaultdict(list)
+    for image in tqdm(names, f"looking for {dictionary} tags", unit="image"):
+        for tag, outline in _detect(_gray(folder / image), dictionary):
+            sightings[tag].append((image, outline))
+    return dictionary, dict(sightings)
 
 
-def _detect(names: Sequence[str], folder: Path, dictionary: str, what: str) -> _Sightings:
+def _detect(gray: npt.NDArray[np.uint8], dictionary: str) -> list[tuple[int, Array]]:
+    """Return the numbers and the outlines [4, 2] of an image's tags, those apart that are too small."""
     parameters = cv2.aruco.DetectorParameters()
     parameters.cornerRefinementMethod = cv2.aruco.CORNER_REFINE_SUBPIX
-    detector = cv2.aruco.ArucoDetector(
-        cv2.aruco.getPredefinedDictionary(DICTIONARIES[dictionary]), parameters
-    )
-    sightings: _Sightings = defaultdict(list)
-    for name in tqdm(names, f"{what} {dictionary} tags", unit="image"):
-        gray = cv2.cvtColor(read_image(folder / name), cv2.COLOR_RGB2GRAY)
-        corners, tags, _ = detector.detectMarkers(gray)
-        found = [] if tags is None else [int(tag) for tag in tags.ravel()]
-        for tag, pixels in zip(found, corners, strict=True):
-            outline = pixels.reshape(4, 2).astype(np.float64)
-            if np.linalg.norm(outline - np.roll(outline, 1, axis=0), axis=1).min() > _SMALLEST_SIDE_PX:
-                sightings[tag].append((name, outline))
-    return dict(sightings)
+    printed = cv2.aruco.getPredefinedDictionary(DICTIONARIES[dictionary])
+    outlines, tags, _ = cv2.aruco.ArucoDetector(printed, parameters).detectMarkers(gray)
+    numbers = [] if tags is None else [int(tag) for tag in tags.ravel()]
+    found = [
+        (tag, outline.reshape(4, 2).astype(np.float64))
+        for tag, outline in zip(numbers, outlines, strict=True)
+    ]
+    return [(tag, outline) for tag, outline in found if _sides(outline).min() > _SMALLEST_SIDE_PX]
+
+
+def _gray(path: Path) -> npt.NDArray[np.uint8]:
+    return np.asarray(cv2.cvtColor(read_image(path), cv2.COLOR_RGB2GRAY), dtype=np.uint8)
+
+
+def _sides(outline: Array) -> Array:
+    return np.asarray(np.linalg.norm(outline - np.roll(outline, 1, axis=0), axis=1))
 
 
 def _side(model: Model, seen: Sequence[tuple[str, Array]]) -> float | None:
@@ -146,8 +156,7 @@ def _side(model: Model, seen: Sequence[tuple[str, Array]]) -> float | None:
         if corner is None:
             return None
         corners.append(corner)
-    outline = np.array(corners)
-    sides = np.linalg.norm(outline - np.roll(outline, 1, axis=0), axis=1)
+    sides = _sides(np.array(corners))
     if np.abs(sides / np.median(sides) - 1.0).max() > _LARGEST_MISSHAPE:
         return None
     return float(sides.mean())
@@ -186,8 +195,7 @@ def triangulate_point(poses: Sequence[Pose], cameras: Sequence[CameraModel], pix
 
 def _ray(camera: CameraModel, pixel: Array) -> Array:
     """Return the unit vector [3] in the camera's frame towards a pixel."""
-    matrix = np.array([[camera.fx, 0.0, camera.cx], [0.0, camera.fy, camera.cy], [0.0, 0.0, 1.0]])
     distortion = np.array(camera.distortion or (0.0,) * 5)
-    flat = cv2.undistortPoints(pixel.reshape(1, 1, 2), matrix, distortion).ravel()
+    flat = cv2.undistortPoints(pixel.reshape(1, 1, 2), camera.matrix(), distortion).ravel()
     ray = np.array([flat[0], flat[1], 1.0])
     return np.asarray(ray / np.linalg.norm(ray))

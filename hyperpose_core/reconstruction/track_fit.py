@@ -13,6 +13,7 @@ from hyperpose_core.geometry.poses import (
     matrix_to_quaternion,
     quaternion_to_matrix,
     rotation_vector_to_quaternion,
+    skew,
 )
 from hyperpose_core.geometry.similarity import Similarity, fit_similarity
 from hyperpose_core.reconstruction.model import Model
@@ -22,13 +23,14 @@ from hyperpose_core.reconstruction.upright import image_up
 
 _TRIALS = 500
 _SEED = 0
-_ROUNDS = 5
+_ROUNDS = 15
 _BLOCKS = 8
 _OUTLIER_DEVIATIONS = 3.0
 _MEDIAN_TO_DEVIATION = 1.4826
 _LARGEST_RESIDUAL = 0.15  # median, as a share of the track's extent: beyond, the track is of another way
 _NARROW = 0.05  # second extent of a way as a share of its first, below which it is a line
-_LEVER_RIDGE = 1e-3  # keeps parts of a lever arm that the way says nothing about at zero
+_USUAL_LEVER_M = 1.0
+_TELLING_SHARE = 0.6  # of the residuals without a lever arm: one that leaves more explains nothing
 _TELLING_LEVER_M = 0.05
 
 
@@ -83,32 +85,42 @@ def scale_from_track(model: Model, tracked: TrackedFrames) -> ScaleEstimate:
 
 
 def _fit(centres: Array, targets: Array, bodies: Array | None) -> _Fit:
-    similarity = fit_similarity(centres, targets)
-    lever = np.zeros(3)
+    """Fit a similarity, with an arm between camera and body where that explains much more."""
+    plain = _Fit(fit_similarity(centres, targets), np.zeros(3))
     if bodies is None:
-        return _Fit(similarity, lever)
+        return plain
+    fit, noise = plain, float(np.sqrt(np.mean(_residuals(plain, centres, targets, bodies) ** 2)))
+    before = noise
     for _ in range(_ROUNDS):
-        lever = _solve_lever(similarity.pose.rotation(), centres, targets, bodies)
-        similarity = fit_similarity(centres, targets + bodies @ lever)
-    return _Fit(similarity, lever)
+        fit = _improved(fit, centres, targets, bodies, noise)
+        noise = float(np.sqrt(np.mean(_residuals(fit, centres, targets, bodies) ** 2)))
+    return fit if noise < _TELLING_SHARE * before else plain
 
 
-def _solve_lever(rotation: Array, centres: Array, targets: Array, bodies: Array) -> Array:
-    """Return the camera's place in the body [3] that, with a scale and a translation, fits best.
+def _improved(fit: _Fit, centres: Array, targets: Array, bodies: Array, noise: float) -> _Fit:
+    """Take a Gauss-Newton step on target + body lever = scale rotation centre + translation.
 
-    target + body lever = scale rotation centre + translation, which is linear once the rotation is known.
+    An arm is expected to be about a metre long: parts of it that the way says nothing about stay small.
     """
-    count = len(centres)
-    turned = centres @ rotation.T
-    turned = turned - turned.mean(axis=0)
-    moved = bodies - bodies.mean(axis=0)
-    equations = np.concatenate([turned.reshape(-1, 1), -moved.reshape(-1, 3)], axis=1)
-    wanted = (targets - targets.mean(axis=0)).ravel()
-    ridge = np.sqrt(_LEVER_RIDGE * count) * np.eye(4)[1:]
-    solution = np.linalg.lstsq(
-        np.concatenate([equations, ridge]), np.concatenate([wanted, np.zeros(3)]), rcond=None
+    moved = fit.similarity.scale * centres @ fit.similarity.pose.rotation().T
+    equations = np.zeros((len(centres), 3, 10))
+    equations[:, :, 0] = moved
+    equations[:, :, 1:4] = [-skew(vector) for vector in moved]
+    equations[:, :, 4:7] = np.eye(3)
+    equations[:, :, 7:] = -bodies
+    wanted = targets + bodies @ fit.lever - fit.similarity.transform(centres)
+    prior = np.zeros((3, 10))
+    prior[:, 7:] = noise * np.eye(3) / _USUAL_LEVER_M
+    step = np.linalg.lstsq(
+        np.concatenate([equations.reshape(-1, 10), prior]),
+        np.concatenate([wanted.ravel(), -noise * fit.lever / _USUAL_LEVER_M]),
+        rcond=None,
     )[0]
-    return np.asarray(solution[1:])
+    turn = Pose(np.zeros(3), rotation_vector_to_quaternion(step[1:4]))
+    orientation = (turn @ Pose(np.zeros(3), fit.similarity.pose.orientation)).orientation
+    position = fit.similarity.pose.position + step[4:7]
+    scale = fit.similarity.scale * float(np.exp(np.clip(step[0], -0.5, 0.5)))
+    return _Fit(Similarity(scale, Pose(position, orientation)), fit.lever + step[7:])
 
 
 def _residuals(fit: _Fit, centres: Array, targets: Array, bodies: Array | None) -> Array:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 import json
 import shutil
-from dataclasses import asdict
 from io import StringIO
 from pathlib import Path
 
@@ -66,7 +65,7 @@ def write_labels(
         split = "test" if id(record) in tested else "train"
         stamp = "" if record.stamp_ns is None else record.stamp_ns
         writer.writerow([scene, split, record.sequence, record.path.as_posix(), *numbers, stamp])
-    companion = {"camera": None if camera is None else asdict(camera), "world": world.to_dict()}
+    companion = {"camera": None if camera is None else camera.to_dict(), "world": world.to_dict()}
     labels = output / LABELS_FILE
     try:
         labels.write_text(text.getvalue(), encoding="utf-8")
