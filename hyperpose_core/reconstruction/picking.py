@@ -87,10 +87,10 @@ def image_motion(first: GrayImage, second: GrayImage) -> float | None:
 
     Corners are tracked there and back (Lucas and Kanade); those that do not return are no tracks.
     """
+    corners = cv2.goodFeaturesToTrack(first, _CORNERS, 0.01, 5)
     # OpenCV's stubs leave out that there may be none.
-    corners: npt.NDArray[np.float32] | None = cv2.goodFeaturesToTrack(first, _CORNERS, 0.01, 5)
     if corners is None:
-        return 0.0 if np.abs(first.astype(np.int16) - second).mean() < 1.0 else None
+        return 0.0 if np.abs(first.astype(np.int16) - second).mean() < 1.0 else None  # type: ignore[unreachable]
     there, found, _ = cv2.calcOpticalFlowPyrLK(first, second, corners, None)  # type: ignore[call-overload]
     back, returned, _ = cv2.calcOpticalFlowPyrLK(second, first, there, None)  # type: ignore[call-overload]
     gaps = np.linalg.norm((back - corners).reshape(-1, 2), axis=1)
@@ -115,7 +115,7 @@ def pick_frames(measured: Measurements, spacing: float, most: int) -> Picked:
     travelled = np.cumsum(measured.motion)
     wanted = float(travelled[-1]) / most if len(travelled) else spacing
     step = max(spacing, min(wanted, _WIDEST_SPACING))
-    shots = np.cumsum(measured.is_cut)
+    shots = np.cumsum(measured.is_cut.astype(np.int64))
     # A frame that jumps over several stretches at once is the only one of its own.
     stretches = np.floor(travelled / step).astype(np.int64)
     indices: list[int] = []
