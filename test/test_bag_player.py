@@ -24,6 +24,7 @@ from tf2_msgs.msg import TFMessage
 from hyperpose_core.geometry.poses import Pose
 from hyperpose_ros.bags import dataset_to_bag
 from hyperpose_ros.bags.messages import header, pose_message
+from hyperpose_ros.bags.pacing import AnswerGate
 from hyperpose_ros.bags.player import main as player_main
 from hyperpose_ros.bags.reader import BagReader
 from hyperpose_ros.bags.writer import BagWriter
@@ -88,6 +89,20 @@ def recorded_stamps(bag: Path, topic: str) -> list[int]:
 
 
 Start = Callable[..., NodeProcess]
+
+
+def test_two_messages_make_an_answer_where_they_should() -> None:
+    gate = AnswerGate(in_flight=2, timeout_s=60.0, messages=2)
+    gate.sent(1)
+    gate.sent(2)
+    gate.answered(1)
+    gate.answered(2)
+    assert not gate.is_open()
+    gate.answered(1)
+    assert gate.is_open()
+    gate.sent(3)
+    gate.answered(2)
+    assert gate.is_open() and gate.unanswered == 0
 
 
 def test_a_subscriber_gets_every_message_as_recorded(peer: TestPeer, start: Start, bag: Path) -> None:

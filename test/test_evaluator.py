@@ -19,6 +19,7 @@ from hyperpose_core.datasets import open_dataset
 from hyperpose_core.errors import HyperPoseError
 from hyperpose_core.evaluation.comparison import Comparison
 from hyperpose_core.evaluation.metrics import score
+from hyperpose_core.evaluation.refined_scores import score_refined
 from hyperpose_core.geometry.poses import (
     Pose,
     rotation_vector_to_quaternion,
@@ -77,6 +78,22 @@ def test_unanswered_frames_count_when_they_should() -> None:
     assert len(log.comparison()) == 1
     everything = log.comparison(count_unanswered=True)
     assert everything.answered.tolist() == [False, True, False, False]
+
+
+def test_what_a_map_verified_stands_beside_the_same_frames() -> None:
+    log = PoseLog()
+    for index in range(4):
+        log.add_truth(SECOND * index, pose(index))
+        log.add_estimate(SECOND * index, pose(index + 0.5))
+    assert log.refined() is None
+    for index in (1, 3, 9):
+        log.add_verified(SECOND * index, pose(index + 0.01), 1e-4 * np.eye(6))
+    refined = log.refined()
+    assert refined is not None and len(refined) == 4
+    assert refined.answered.tolist() == [False, True, False, True]
+    scores = score_refined(refined)
+    assert (scores.verified, scores.verified_share) == (2, 0.5)
+    assert scores.scores is not None and scores.scores.overall.position_m.median == pytest.approx(0.01)
 
 
 def test_a_second_round_of_the_bag_replaces_the_first() -> None:

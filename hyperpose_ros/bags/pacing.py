@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections import deque
+from collections import Counter, deque
 from dataclasses import dataclass, field
 
 _NANOSECONDS = 1_000_000_000
@@ -70,19 +70,22 @@ class Ticker:
 class AnswerGate:
     """Counts the images that are out and not answered yet.
 
-    An answer is a message whose header has the image's stamp. It also settles every earlier image: those
-    were left out on the way.
+    An answer is a message whose header has the image's stamp, or the last of several such messages. It also
+    settles every earlier image: those were left out on the way.
 
     Attributes:
         in_flight: how many images may be out at once.
         timeout_s: how long an answer is waited for, seconds.
+        messages: how many messages answer one image.
         unanswered: images that got no answer in time, so far.
     """
 
     in_flight: int
     timeout_s: float
+    messages: int = 1
     unanswered: int = 0
     _out: deque[int] = field(default_factory=deque)
+    _come: Counter[int] = field(default_factory=Counter)
     _waiting_since: float | None = None
 
     def sent(self, stamp_ns: int) -> None:
@@ -90,10 +93,13 @@ class AnswerGate:
         self._out.append(stamp_ns)
 
     def answered(self, stamp_ns: int) -> None:
-        """Note an answer with this stamp; one that belongs to no image on the way changes nothing."""
+        """Note a message with this stamp; one that belongs to no image on the way changes nothing."""
         if stamp_ns not in self._out:
             return
-        while self._out.popleft() != stamp_ns:
+        self._come[stamp_ns] += 1
+        if self._come[stamp_ns] < self.messages:
+            return
+        while self._settle_oldest() != stamp_ns:
             self.unanswered += 1
 
     def is_open(self) -> bool:
@@ -106,7 +112,12 @@ class AnswerGate:
             self._waiting_since = now
         if now - self._waiting_since < self.timeout_s:
             return False
-        self._out.popleft()
+        self._settle_oldest()
         self.unanswered += 1
         self._waiting_since = None
         return True
+
+    def _settle_oldest(self) -> int:
+        stamp_ns = self._out.popleft()
+        self._come.pop(stamp_ns, None)
+        return stamp_ns

@@ -79,6 +79,7 @@ def _options(arguments: argparse.Namespace) -> ReplayOptions:
         wait_for_subscribers=None if waited is None else tuple(waited),
         wait_timeout_s=arguments.wait_timeout,
         in_step_with=arguments.in_step_with,
+        answers=arguments.answers,
         in_flight=arguments.in_flight,
         step_timeout_s=arguments.step_timeout,
     )
@@ -168,6 +169,14 @@ def _add_waiting(parser: argparse.ArgumentParser) -> None:
         metavar="TOPIC",
         help="hold every image back until TOPIC has brought a message with the previous image's stamp; "
         "the rest of the bag (and /clock) waits with it, so nothing is dropped however slow the machine",
+    )
+    waiting.add_argument(
+        "--answers",
+        type=positive_count,
+        default=1,
+        metavar="N",
+        help="with --in-step-with: an image is answered by N messages with its stamp; 2 of "
+        "/localizer/status are the network's and its landmark map's [1]",
     )
     waiting.add_argument(
         "--in-flight",

@@ -49,6 +49,7 @@ class ReplayOptions:
             them, empty for the image topics.
         wait_timeout_s: how long to wait for them, seconds.
         in_step_with: the topic whose messages answer images; empty for no waiting.
+        answers: with `in_step_with`, how many of its messages answer one image.
         in_flight: with `in_step_with`, how many images may be unanswered at once.
         step_timeout_s: how long to wait for an answer, seconds.
     """
@@ -64,6 +65,7 @@ class ReplayOptions:
     wait_for_subscribers: tuple[str, ...] | None = None
     wait_timeout_s: float = 30.0
     in_step_with: str = ""
+    answers: int = 1
     in_flight: int = 1
     step_timeout_s: float = 10.0
 
@@ -136,7 +138,9 @@ class BagReplay:
         for outlet in self._awaited():
             self._wait_for(outlet.has_subscriber, f"nothing subscribes to {outlet.topic_name}")
         if self._options.in_step_with:
-            self._gate = AnswerGate(self._options.in_flight, self._options.step_timeout_s)
+            self._gate = AnswerGate(
+                self._options.in_flight, self._options.step_timeout_s, self._options.answers
+            )
             self._listen_for_answers(self._options.in_step_with, self._gate)
         if self._options.wait_for_subscribers is not None:
             self._settle()

@@ -11,6 +11,7 @@ import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +29,7 @@ from std_srvs.srv import Trigger
 
 from hyperpose_core.errors import HyperPoseError
 from hyperpose_core.evaluation.metrics import score
+from hyperpose_core.evaluation.refined_scores import score_refined
 from hyperpose_core.evaluation.report import write_report
 from hyperpose_core.evaluation.tables import print_table
 from hyperpose_ros.common.conversions import (
@@ -43,6 +45,7 @@ from hyperpose_ros.parameters.on_node import NodeParameters
 NODE_NAME = "evaluator"
 ESTIMATE_TOPIC = "localizer/pose"
 COVARIANCE_TOPIC = "localizer/pose_with_covariance"
+VERIFIED_TOPIC = "localizer/verified_pose"
 TRUTH_TOPIC = "ground_truth/pose"
 
 EXIT_NOTHING_SCORED = 1
@@ -61,6 +64,7 @@ a table on the terminal, results.json, TUM files, plots and report.html. Poses a
 topics (remap them with --ros-args -r localizer/pose:=/other):
   localizer/pose                   geometry_msgs/PoseStamped: estimates of the camera's pose
   localizer/pose_with_covariance   geometry_msgs/PoseWithCovarianceStamped: their covariances, if any
+  localizer/verified_pose          geometry_msgs/PoseWithCovarianceStamped: those that a map verified, if any
   ground_truth/pose                geometry_msgs/PoseStamped, or nav_msgs/Odometry: the camera's true poses
   /diagnostics                     the localizer's own counters, for the report
 
@@ -98,6 +102,7 @@ class Evaluator(Node):
         with_odometry = self.parameters.ground_truth_type == "odometry"
         self._subscribe(PoseStamped, ESTIMATE_TOPIC, self._on_estimate)
         self._subscribe(PoseWithCovarianceStamped, COVARIANCE_TOPIC, self._on_covariance)
+        self._subscribe(PoseWithCovarianceStamped, VERIFIED_TOPIC, self._on_verified)
         self._subscribe(Odometry if with_odometry else PoseStamped, TRUTH_TOPIC, self._on_truth)
         self._subscribe(DiagnosticArray, "/diagnostics", self._on_diagnostics)
         self.create_service(Trigger, "~/finish", self._on_finish)
@@ -160,6 +165,11 @@ class Evaluator(Node):
         # All zeros stand for "unknown" in ROS.
         if covariance.any():
             self.log.add_covariance(stamp_to_nanoseconds(message.header.stamp), covariance)
+
+    def _on_verified(self, message: PoseWithCovarianceStamped) -> None:
+        covariance = covariance_from_message(message.pose.covariance)
+        add = partial(self.log.add_verified, covariance=covariance)
+        self._add(add, message, message.pose.pose, "a verified pose")
 
     def _on_diagnostics(self, message: DiagnosticArray) -> None:
         for status in message.status:
@@ -227,11 +237,15 @@ def _write(evaluator: Evaluator) -> int:
         print(f"{NODE_NAME}: nothing to score: {evaluator.log.reason_for_nothing()}", file=sys.stderr)
         return EXIT_NOTHING_SCORED
     comparison = evaluator.log.comparison(parameters.count_unanswered)
-    metadata = evaluator.report_metadata()
+    refined = evaluator.log.refined(parameters.count_unanswered)
     report = write_report(
-        Path(parameters.output_directory), comparison, title=parameters.title, metadata=metadata
+        Path(parameters.output_directory),
+        comparison,
+        title=parameters.title,
+        metadata=evaluator.report_metadata(),
+        refined=refined,
     )
-    print_table(score(comparison))
+    print_table(score(comparison), refined=None if refined is None else score_refined(refined))
     counts = evaluator.log.counts()
     print(
         f"\n{counts.frames_scored} frames scored; {counts.truths_without_estimate} true poses without an "

@@ -46,6 +46,7 @@ class PoseLog:
         self._tolerance_ns = tolerance_ns
         self._estimates: dict[int, Pose] = {}
         self._covariances: dict[int, Array] = {}
+        self._verified: dict[int, tuple[Pose, Array]] = {}
         self._truths: dict[int, Pose] = {}
 
     def add_estimate(self, stamp_ns: int, pose: Pose) -> None:
@@ -55,6 +56,10 @@ class PoseLog:
     def add_covariance(self, stamp_ns: int, covariance: Array) -> None:
         """Add the covariance [6, 6] of the estimate with this stamp."""
         self._covariances[stamp_ns] = covariance
+
+    def add_verified(self, stamp_ns: int, pose: Pose, covariance: Array) -> None:
+        """Add a pose of the camera that a landmark map has verified, and its covariance [6, 6]."""
+        self._verified[stamp_ns] = (pose, covariance)
 
     def add_truth(self, stamp_ns: int, pose: Pose) -> None:
         """Add a true pose of the camera."""
@@ -85,22 +90,45 @@ class PoseLog:
         Raises:
             HyperPoseError: no estimate matches a true pose; the message says why.
         """
+        rows = self._rows(count_unanswered)
+        covariances = [self._covariances.get(stamp) for stamp, _ in rows]
+        return Comparison.from_poses(
+            [self._estimates.get(stamp) for stamp, _ in rows],
+            [self._truths[truth] for _, truth in rows],
+            stamps_ns=[stamp for stamp, _ in rows],
+            covariances=covariances if any(item is not None for item in covariances) else None,
+        )
+
+    def refined(self, count_unanswered: bool = False) -> Comparison | None:
+        """Return the same frames with the poses that a landmark map has verified; None where there is none.
+
+        Args:
+            count_unanswered: as `comparison` takes it.
+
+        Raises:
+            HyperPoseError: no estimate matches a true pose; the message says why.
+        """
+        if not self._verified:
+            return None
+        rows = self._rows(count_unanswered)
+        found = [self._verified.get(stamp) for stamp, _ in rows]
+        return Comparison.from_poses(
+            [None if item is None else item[0] for item in found],
+            [self._truths[truth] for _, truth in rows],
+            stamps_ns=[stamp for stamp, _ in rows],
+            covariances=[None if item is None else item[1] for item in found],
+        )
+
+    def _rows(self, count_unanswered: bool) -> list[tuple[int, int]]:
+        """Return the stamps of estimate and truth of each frame to score, in the order of time."""
         pairs = self._pairs()
         if not pairs:
             raise HyperPoseError(f"nothing to score: {self.reason_for_nothing()}")
-        rows = [(stamp, truth) for stamp, truth in pairs.items()]
+        rows = list(pairs.items())
         if count_unanswered:
             answered = set(pairs.values())
             rows += [(stamp, stamp) for stamp in self._truths if stamp not in answered]
-        rows.sort()
-        stamps = [stamp for stamp, _ in rows]
-        covariances = [self._covariances.get(stamp) for stamp in stamps]
-        return Comparison.from_poses(
-            [self._estimates[stamp] if stamp in pairs else None for stamp in stamps],
-            [self._truths[truth] for _, truth in rows],
-            stamps_ns=stamps,
-            covariances=covariances if any(item is not None for item in covariances) else None,
-        )
+        return sorted(rows)
 
     def _pairs(self) -> dict[int, int]:
         """Stamp of each estimate that has a true pose -> stamp of the nearest true pose."""
