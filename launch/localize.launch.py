@@ -30,6 +30,8 @@ from launch import LaunchContext, LaunchDescription
 # The parameters that are arguments, too; the others are set in the parameter file.
 _PARAMETERS = (
     "checkpoint",
+    "map",
+    "refinement",
     "device",
     "image_transport",
     "use_camera_info",
@@ -142,7 +144,7 @@ def _start_localizer(context: LaunchContext) -> list[LifecycleNode]:
     overrides: dict[str, object] = {"use_sim_time": given("use_sim_time") == "true"}
     for declaration in filter(lambda declaration: given(declaration.name), _offered()):
         value = value_from_text(declaration, given(declaration.name))
-        if declaration.name == "checkpoint":
+        if declaration.name in ("checkpoint", "map"):
             value = str(Path(str(value)).expanduser().absolute())
         # Text stays text, also where it looks like a number or a truth value in YAML.
         overrides[declaration.name] = (

@@ -114,12 +114,37 @@ class MotionGate:
             self._trust(here)
         return GateAnswer(passes or recovered, mahalanobis, innovation_m, recovered)
 
+    def trust(self, fix: PoseWithCovariance, odometry: Pose) -> None:
+        """Go on from a fix that is surer than what this gate judges, whatever was trusted before.
+
+        The arguments are those of `judge`. The fix may be older than the last one that was judged.
+        """
+        self._travel(odometry)
+        self._trust(_Anchor(fix, odometry, self._travelled_m, self._turned_rad))
+
+    def foretell(self, odometry: Pose, odometry_noise: float) -> PoseWithCovariance | None:
+        """Return the last trusted fix carried on to where odometry is now; None where there is none.
+
+        Args:
+            odometry: the body in the odometry's frame.
+            odometry_noise: as in `GateSettings`.
+        """
+        if self._trusted is None:
+            return None
+        travelled_m, turned_rad = self._way_to(odometry)
+        return _carried_on(self._trusted, odometry, travelled_m, turned_rad, odometry_noise)
+
     def _travel(self, odometry: Pose) -> None:
-        if self._odometry is not None:
-            step = self._odometry.inverse() @ odometry
-            self._travelled_m += float(np.linalg.norm(step.position))
-            self._turned_rad += float(np.linalg.norm(quaternion_to_rotation_vector(step.orientation)))
+        self._travelled_m, self._turned_rad = self._way_to(odometry)
         self._odometry = odometry
+
+    def _way_to(self, odometry: Pose) -> tuple[float, float]:
+        """Return the metres travelled and the radians turned once odometry is there."""
+        if self._odometry is None:
+            return self._travelled_m, self._turned_rad
+        step = self._odometry.inverse() @ odometry
+        turned = float(np.linalg.norm(quaternion_to_rotation_vector(step.orientation)))
+        return self._travelled_m + float(np.linalg.norm(step.position)), self._turned_rad + turned
 
     def _trust(self, anchor: _Anchor) -> None:
         self._trusted = anchor
@@ -148,22 +173,26 @@ def _agrees(mahalanobis: float, settings: GateSettings) -> bool:
 
 def _innovation(start: _Anchor, end: _Anchor, noise: float) -> tuple[float, float]:
     """Return how far a fix lies from an earlier one carried on by odometry: Mahalanobis, and metres."""
-    predicted = start.fix.pose @ (start.odometry.inverse() @ end.odometry)
-    position = end.fix.pose.position - predicted.position
+    predicted = _carried_on(start, end.odometry, end.travelled_m, end.turned_rad, noise)
+    position = end.fix.pose.position - predicted.pose.position
     rotation = quaternion_to_rotation_vector(
-        relative_quaternion(predicted.orientation, end.fix.pose.orientation)
-    )
-    lever = predicted.position - start.fix.pose.position
-    travelled = end.travelled_m - start.travelled_m
-    turned = end.turned_rad - start.turned_rad + TURN_PER_METRE_RAD * travelled
-    covariance = (
-        move_covariance(start.fix.covariance, lever)
-        + end.fix.covariance
-        + _diagonal(noise * travelled, noise * turned)
+        relative_quaternion(predicted.pose.orientation, end.fix.pose.orientation)
     )
     innovation = np.concatenate([position, rotation])
+    covariance = predicted.covariance + end.fix.covariance
     squared = float(innovation @ np.linalg.solve(covariance, innovation))
     return max(squared, 0.0) ** 0.5, float(np.linalg.norm(position))
+
+
+def _carried_on(
+    start: _Anchor, odometry: Pose, travelled_m: float, turned_rad: float, noise: float
+) -> PoseWithCovariance:
+    """Return an earlier fix carried on to where odometry is once it has come a way since its start."""
+    pose = start.fix.pose @ (start.odometry.inverse() @ odometry)
+    travelled = travelled_m - start.travelled_m
+    turned = turned_rad - start.turned_rad + TURN_PER_METRE_RAD * travelled
+    moved = move_covariance(start.fix.covariance, pose.position - start.fix.pose.position)
+    return PoseWithCovariance(pose, moved + _diagonal(noise * travelled, noise * turned))
 
 
 def _diagonal(position_deviation: float, rotation_deviation: float) -> Array:

@@ -87,6 +87,7 @@ class Judge:
         self._parameters = parameters
         self._odometry = odometry
         self._gate = MotionGate()
+        self._verified_gate = MotionGate()
         self._lock = threading.Lock()
         self.history = TrustHistory()
         self.adopt(checkpoint)
@@ -102,6 +103,7 @@ class Judge:
         """Forget every fix: time has jumped back, or the robot was moved."""
         with self._lock:
             self._gate.reset()
+            self._verified_gate.reset()
         self.history.clear()
 
     def judge(self, fix: Fix) -> Verdict:
@@ -111,18 +113,60 @@ class Judge:
         self.history.add(verdict.causes)
         return verdict
 
+    def judge_verified(self, fix: Fix, leads: bool) -> Verdict:
+        """Judge a fix that a landmark map has verified, which may be older than the last one of the network.
+
+        It is held against the last verified fix alone: the network's say less than it does.
+
+        Args:
+            fix: the fix.
+            leads: whether the network's next fixes are held against this one where it can be trusted.
+        """
+        with self._lock:
+            parameters = self._parameters()
+            verdict = _unusable(fix)
+            if verdict is None:
+                verdict = self._sum_up(fix, {}, {"covariance": "measured"}, self._verified_gate, parameters)
+            if leads and verdict.trusted and fix.base is not None and self._odometry is not None:
+                odometry = self._odometry.pose_at(fix.stamp_ns)
+                if odometry is not None:
+                    self._gate.trust(fix.base, odometry)
+        return verdict
+
+    def foretell(self, stamp_ns: int) -> PoseWithCovariance | None:
+        """Return the last verified body in the map carried on by odometry to a stamp, nanoseconds.
+
+        Returns:
+            None where none was verified, or what was driven since is not known.
+        """
+        with self._lock:
+            odometry = None if self._odometry is None else self._odometry.pose_at(stamp_ns)
+            if odometry is None:
+                return None
+            return self._verified_gate.foretell(odometry, self._parameters().odometry_noise)
+
     def _judge(self, fix: Fix, parameters: LocalizerParameters) -> Verdict:
-        if fix.published is None and any(view.in_map is not None for view in fix.views):
-            return Verdict(None, (NO_EXTRINSICS,), "where the camera is on the robot is not known")
-        if fix.published is None or not _is_usable(fix.published.covariance):
-            return Verdict(None, (NOT_FINITE,), "the network's output is not finite")
+        unusable = _unusable(fix)
+        if unusable is not None:
+            return unusable
         reasons, values = self._look_at_views(fix, parameters)
+        values["covariance"] = self._describe_covariance()
+        return self._sum_up(fix, reasons, values, self._gate, parameters)
+
+    def _sum_up(
+        self,
+        fix: Fix,
+        reasons: dict[str, str],
+        values: dict[str, str],
+        gate: MotionGate,
+        parameters: LocalizerParameters,
+    ) -> Verdict:
+        """Add to what its views say what the cameras together and the motion say of a fix."""
         if fix.disagreement:
             reasons = {DISAGREEMENT: fix.disagreement, **reasons}
         if fix.left_out:
             values["cameras_left_out"] = ", ".join(fix.left_out)
-        values["covariance"] = self._describe_covariance()
-        answer = self._ask_gate(fix, parameters, is_sound=not reasons, values=values)
+        answer = self._ask_gate(gate, fix, parameters, is_sound=not reasons, values=values)
         if answer is not None and not answer.passes:
             reasons[JUMP] = (
                 f"{answer.innovation_m:.2f} m from where odometry has it, at a Mahalanobis distance of "
@@ -156,12 +200,17 @@ class Judge:
         return reasons, _describe_places(places)
 
     def _ask_gate(
-        self, fix: Fix, parameters: LocalizerParameters, is_sound: bool, values: dict[str, str]
+        self,
+        gate: MotionGate,
+        fix: Fix,
+        parameters: LocalizerParameters,
+        is_sound: bool,
+        values: dict[str, str],
     ) -> GateAnswer | None:
-        """Ask the motion gate, where it can say anything, and add to the values what it said or why not."""
+        """Ask a motion gate, where it can say anything, and add to the values what it said or why not."""
         if parameters.jump_gate == 0 or self._odometry is None or fix.base is None:
             # Without a gap-free record of the way driven, the last trusted fix says nothing later on.
-            self._gate.reset()
+            gate.reset()
             values["jump"] = "off" if parameters.jump_gate == 0 else self._what_is_missing()
             return None
         odometry = self._odometry.pose_at(fix.stamp_ns)
@@ -169,7 +218,7 @@ class Judge:
             values["jump"] = "not checked: no odometry at the image's stamp"
             return None
         settings = GateSettings(parameters.jump_gate, parameters.odometry_noise, parameters.jump_recovery)
-        answer = self._gate.judge(fix.base, odometry, settings, is_sound)
+        answer = gate.judge(fix.base, odometry, settings, is_sound)
         values["jump"] = _describe_answer(answer)
         if answer.mahalanobis is not None:
             values["jump_mahalanobis"] = f"{answer.mahalanobis:.3f}"
@@ -182,6 +231,15 @@ class Judge:
 
     def _describe_covariance(self) -> str:
         return "measured" if self._is_measured else "not measured"
+
+
+def _unusable(fix: Fix) -> Verdict | None:
+    """Return the verdict on a fix that has no pose; None where it has one."""
+    if fix.published is None and any(view.in_map is not None for view in fix.views):
+        return Verdict(None, (NO_EXTRINSICS,), "where the camera is on the robot is not known")
+    if fix.published is None or not _is_usable(fix.published.covariance):
+        return Verdict(None, (NOT_FINITE,), "the network's output is not finite")
+    return None
 
 
 def inflated(fix: Fix, factor: float) -> Fix:

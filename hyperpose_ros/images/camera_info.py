@@ -96,6 +96,10 @@ class CameraCalibrations:
         """
         return self._lenses[camera].rectify(image, checkpoint)
 
+    def rectified_camera(self, camera: int) -> CameraModel | None:
+        """Return the intrinsics of the image that `rectify` returned last; None for an unknown lens."""
+        return self._lenses[camera].rectified
+
 
 class _Lens:
     """One camera's calibration, taken in the executor's thread and used in the worker's."""
@@ -115,6 +119,7 @@ class _Lens:
         self._fault = ""
         self._prepared_for: tuple[Calibration, Checkpoint] | None = None
         self._maps: tuple[npt.NDArray[np.int16], npt.NDArray[np.uint16]] | None = None
+        self.rectified: CameraModel | None = None
 
     def take(self, info: CameraInfo) -> None:
         try:
@@ -161,7 +166,7 @@ class _Lens:
         """Decide what is done to the images, and say what does not fit."""
         is_rectified = _is_rectified(self._image_topic)
         trained = checkpoint.camera
-        self._maps = None
+        self._maps, self.rectified = None, None
         if not is_rectified and not calibration.is_known:
             self._warnings.warn(
                 "distortion_model",
@@ -182,6 +187,7 @@ class _Lens:
             camera = calibration.rectified
         else:
             camera = calibration.rectified if is_rectified else calibration.camera
+        self.rectified = camera
         self._compare_views(camera, checkpoint)
 
     def _compare_views(self, camera: CameraModel, checkpoint: Checkpoint) -> None:

@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from sensor_msgs.msg import CompressedImage, Image
 
 from hyperpose_core.checkpoint.file import Checkpoint
+from hyperpose_core.geometry.camera import CameraModel
 from hyperpose_core.images import Preprocessing, RgbImage
-from hyperpose_ros.common.conversions import compressed_image_to_rgb, image_to_rgb
+from hyperpose_ros.common.conversions import check_compressed_image, compressed_image_to_rgb, image_to_rgb
 from hyperpose_ros.images.camera_info import CameraCalibrations
 from hyperpose_ros.images.inbox import Frame
 
@@ -20,10 +21,13 @@ class DecodedFrame:
     Attributes:
         frame: as it was received.
         image: RGB uint8 [H, W, 3], as the network knows images.
+        camera: the image's intrinsics, as the camera's camera_info says; None where it is not asked, or its
+            lens is of no known model.
     """
 
     frame: Frame
     image: RgbImage
+    camera: CameraModel | None = None
 
 
 def decode(frame: Frame, checkpoint: Checkpoint, calibrations: CameraCalibrations | None) -> DecodedFrame:
@@ -40,7 +44,17 @@ def decode(frame: Frame, checkpoint: Checkpoint, calibrations: CameraCalibration
     if calibrations is None:
         return DecodedFrame(frame, _to_rgb(frame.message, checkpoint.preprocessing))
     # A calibration is that of the whole image.
-    return DecodedFrame(frame, calibrations.rectify(frame.camera, _to_rgb(frame.message), checkpoint))
+    image = calibrations.rectify(frame.camera, _to_rgb(frame.message), checkpoint)
+    return DecodedFrame(frame, image, calibrations.rectified_camera(frame.camera))
+
+
+def whole_image(decoded: DecodedFrame) -> RgbImage:
+    """Return a frame's image [H, W, 3] with every pixel, which the network may not have needed."""
+    message = decoded.frame.message
+    if isinstance(message, CompressedImage) and decoded.camera is None:
+        is_reduced = check_compressed_image(message) != decoded.image.shape[:2]
+        return _to_rgb(message) if is_reduced else decoded.image
+    return decoded.image
 
 
 def _to_rgb(message: Image | CompressedImage, meant_for: Preprocessing | None = None) -> RgbImage:

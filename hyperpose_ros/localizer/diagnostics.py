@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
@@ -23,6 +23,7 @@ from hyperpose_ros.tf.frames import TransformHealth
 
 if TYPE_CHECKING:  # imports torch, which takes seconds
     from hyperpose_ros.localizer.estimator_slot import DeviceMemory
+    from hyperpose_ros.localizer.refinement import RefinementHealth
 
 _NAME = "localization"
 _PERIOD_S = 1.0
@@ -43,6 +44,7 @@ class SessionHealth:
         seconds_without_image: since the latest message, or since activation.
         trust: how many of the latest fixes could be trusted.
         transform: how it stands with the transform on /tf.
+        refinement: how it stands with the landmark map; None where refinement is off.
     """
 
     checkpoint: str
@@ -55,6 +57,7 @@ class SessionHealth:
     seconds_without_image: float
     trust: TrustSummary
     transform: TransformHealth
+    refinement: RefinementHealth | None = None
 
 
 @dataclass(frozen=True)
@@ -94,6 +97,8 @@ class NodeHealth:
             problems.append(session.trust.problem)
         if session.transform.problem:
             problems.append(session.transform.problem)
+        if session.refinement is not None:
+            problems += _refinement_problems(session.refinement)
         return tuple(problems)
 
 
@@ -154,9 +159,9 @@ def diagnostic_values(health: NodeHealth) -> dict[str, str]:
         "in_flight": str(counts.in_flight),
         "time_jumps": str(counts.time_jumps),
     }
-    for latency in health.latencies:
-        values[f"latency.{latency.stage}.median_ms"] = f"{latency.median_ms:.3f}"
-        values[f"latency.{latency.stage}.p95_ms"] = f"{latency.p95_ms:.3f}"
+    values |= _latencies("latency", health.latencies)
+    if health.session is not None and health.session.refinement is not None:
+        values |= _refinement_values(health.session.refinement)
     values["memory.process_resident_mb"] = f"{_resident_bytes() / 1e6:.1f}"
     return values
 
@@ -180,6 +185,45 @@ def _session_values(session: SessionHealth) -> dict[str, str]:
     if session.device_memory is not None:
         values["memory.device_allocated_mb"] = f"{session.device_memory.allocated_bytes / 1e6:.1f}"
         values["memory.device_reserved_mb"] = f"{session.device_memory.reserved_bytes / 1e6:.1f}"
+    return values
+
+
+def _refinement_values(refinement: RefinementHealth) -> dict[str, str]:
+    """Return its values: offered = taken + skipped + in_flight, taken = verified + unverified + failed."""
+    counts = refinement.counts
+    unverified, failed = sum(counts.withheld.values()), sum(counts.refused.values())
+    return {
+        "refinement": refinement.mode,
+        "map": "none" if refinement.map is None else str(refinement.map),
+        "refiner.offered": str(counts.received),
+        "refiner.taken": str(counts.published + unverified + failed),
+        "refiner.verified": str(counts.published),
+        **_causes("refiner.unverified", counts.withheld),
+        **_causes("refiner.failed", counts.refused),
+        **_causes("refiner.skipped", counts.dropped),
+        "refiner.in_flight": str(counts.in_flight),
+        **_latencies("refiner.latency", refinement.latencies),
+    }
+
+
+def _refinement_problems(refinement: RefinementHealth) -> list[str]:
+    problems = [refinement.problem] if refinement.problem else []
+    answers = refinement.answers
+    # The summary's own sentence speaks of poses; the map's silence is another matter.
+    if answers.problem:
+        worst = max(answers.causes, key=lambda cause: answers.causes[cause])
+        problems.append(
+            f"the map verifies no pose of {answers.untrusted} of the latest {answers.fixes} images that it "
+            f"was asked about, of most of them for {worst}"
+        )
+    return problems
+
+
+def _latencies(prefix: str, latencies: Sequence[StageLatency]) -> dict[str, str]:
+    values = {}
+    for latency in latencies:
+        values[f"{prefix}.{latency.stage}.median_ms"] = f"{latency.median_ms:.3f}"
+        values[f"{prefix}.{latency.stage}.p95_ms"] = f"{latency.p95_ms:.3f}"
     return values
 
 

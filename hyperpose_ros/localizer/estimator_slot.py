@@ -12,6 +12,7 @@ from pathlib import Path
 import torch
 
 from hyperpose_core.inference.estimator import PoseEstimator
+from hyperpose_ros.localizer.loaded_map import LoadedMap
 
 _WARM_UP_SIZE = (480, 640)  # of an image from a camera that the checkpoint does not know
 
@@ -38,12 +39,14 @@ class LoadedCheckpoint:
         estimator: the network.
         load_s: seconds that reading the file and building the network took.
         warm_up_s: seconds that the first image took.
+        map: the landmark map that goes with it; None where there is none, or none is wanted.
     """
 
     path: Path
     estimator: PoseEstimator
     load_s: float = 0.0
     warm_up_s: float = 0.0
+    map: LoadedMap | None = None
 
     @classmethod
     def load(cls, path: Path, device: str, engine: str = "auto", precision: str = "auto") -> LoadedCheckpoint:
@@ -75,23 +78,24 @@ class LoadedCheckpoint:
     def describe(self) -> str:
         """Name file, architecture, device, engine and precision."""
         engine = self.estimator.engine
+        map = "" if self.map is None else f", with {self.map.describe()}"
         return (
             f"{self.path}: {self.estimator.checkpoint.architecture} on {self.estimator.device} "
-            f"({engine.name}, {engine.precision})"
+            f"({engine.name}, {engine.precision}){map}"
         )
 
 
 class EstimatorSlot:
     """Holds the network that estimates; safe to use from any thread.
 
-    One thread uses it for a set of frames at a time, another one may swap it.
+    Some threads use it, each for a set of frames at a time, another one may swap it.
     """
 
     def __init__(self, loaded: LoadedCheckpoint) -> None:
         """Start with a network."""
         self._changed = threading.Condition()
         self._current = loaded
-        self._in_use: LoadedCheckpoint | None = None
+        self._in_use: list[LoadedCheckpoint] = []
 
     @property
     def current(self) -> LoadedCheckpoint:
@@ -102,21 +106,21 @@ class EstimatorSlot:
     def use(self) -> Iterator[LoadedCheckpoint]:
         """Lend the network for one set of frames, whose answers all come from it."""
         with self._changed:
-            self._in_use = self._current
-            loaded = self._in_use
+            loaded = self._current
+            self._in_use.append(loaded)
         try:
             yield loaded
         finally:
             with self._changed:
-                self._in_use = None
+                self._in_use.remove(loaded)
                 self._changed.notify_all()
 
     def swap(self, loaded: LoadedCheckpoint) -> LoadedCheckpoint:
         """Put another network in, and return the former one once nothing more will come from it.
 
-        Waits for the set of frames that is being worked on, if there is one.
+        Waits for the sets of frames that are being worked on.
         """
         with self._changed:
             former, self._current = self._current, loaded
-            self._changed.wait_for(lambda: self._in_use is not former)
+            self._changed.wait_for(lambda: former not in self._in_use)
         return former

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 
 import torch
 
@@ -17,7 +16,7 @@ from hyperpose_ros.images.camera_info import CameraCalibrations
 from hyperpose_ros.images.counters import StageClock
 from hyperpose_ros.images.decoding import DecodedFrame, decode
 from hyperpose_ros.images.inbox import Frame
-from hyperpose_ros.localizer.estimator_slot import EstimatorSlot
+from hyperpose_ros.localizer.estimator_slot import EstimatorSlot, LoadedCheckpoint
 
 
 @dataclass(frozen=True, eq=False)
@@ -29,14 +28,19 @@ class Localization:
         estimates: the network's answers, one a frame, in the world of its checkpoint.
         fix: what they say together of the robot in the map.
         verdict: whether the fix is to be trusted, and what of it may be published.
-        checkpoint: the file of the network.
+        loaded: the network, with the landmark map that goes with it.
     """
 
     frames: tuple[DecodedFrame, ...]
     estimates: tuple[PoseEstimate, ...]
     fix: Fix
     verdict: Verdict
-    checkpoint: Path
+    loaded: LoadedCheckpoint
+
+    @property
+    def received_ns(self) -> int:
+        """When the first of the frames was received, nanoseconds of the monotonic clock."""
+        return min(entry.frame.received_ns for entry in self.frames)
 
 
 class NetworkLocalizer:
@@ -107,7 +111,7 @@ class NetworkLocalizer:
         fix = self._locator.fix([entry.frame for entry in decoded], estimates)
         verdict = self._judge.judge(fix)
         clock.end("judge")
-        return Localization(tuple(decoded), tuple(estimates), fix, verdict, self._loaded.path)
+        return Localization(tuple(decoded), tuple(estimates), fix, verdict, self._loaded)
 
 
 def _infer(estimator: PoseEstimator, inputs: Sequence[torch.Tensor]) -> list[PoseEstimate]:

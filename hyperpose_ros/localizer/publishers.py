@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from pathlib import Path as FilePath
+import threading
+from collections.abc import Callable, Sequence
 
 from diagnostic_msgs.msg import DiagnosticArray, KeyValue
 from geometry_msgs.msg import PoseStamped, PoseWithCovarianceStamped
@@ -22,7 +22,9 @@ from hyperpose_ros.common.conversions import (
 from hyperpose_ros.common.fix import Fix
 from hyperpose_ros.common.topic_qos import unserved_subscribers
 from hyperpose_ros.fusion.validity import Verdict
-from hyperpose_ros.localizer.status import status_array
+from hyperpose_ros.localizer.map_localizer import RefinedFrame
+from hyperpose_ros.localizer.network_localizer import Localization
+from hyperpose_ros.localizer.status import map_status, network_status
 from hyperpose_ros.tf.frames import RobotFrames
 
 _DEPTH = 10
@@ -61,8 +63,9 @@ class EstimatePublishers:
     `~/pose` (geometry_msgs/PoseStamped) and `~/pose_with_covariance` (PoseWithCovarianceStamped): the
     camera's optical frame in the map. `~/path` (nav_msgs/Path): the latest trusted ones, sent where somebody
     listens and no image waits. `~/scene` (diagnostic_msgs/KeyValue), where the network knows several: key is
-    the scene's name, value its probability. `~/status` (DiagnosticArray): for every fix, withheld ones too,
-    whether it can be trusted and why. Every stamp is the image's.
+    the scene's name, value its probability. `~/verified_pose` (PoseWithCovarianceStamped): those alone that a
+    landmark map has verified. `~/status` (DiagnosticArray): for every fix, withheld ones too, whether it can
+    be trusted and why, and what the map says where it was asked. Every stamp is the image's.
     """
 
     def __init__(
@@ -70,6 +73,7 @@ class EstimatePublishers:
         node: LifecycleNode,
         frames: RobotFrames,
         path_length: Callable[[], int],
+        with_map: bool,
     ) -> None:
         """Create the topics.
 
@@ -77,15 +81,19 @@ class EstimatePublishers:
             node: the node that publishes.
             frames: the robot's frames, which send the transform.
             path_length: how many poses the path keeps now.
+            with_map: whether there is a topic for what a landmark map has verified.
         """
         self._node = node
         self._frames = frames
         self._path_length = path_length
         self._latest = BoundedPath(frames.plan.map_frame)
+        # The path is of one thread at a time; which one's, changes with the first verified pose.
+        self._path_lock = threading.Lock()
         self._created: list[LifecyclePublisher] = []
         try:
             self._pose = self._create(PoseStamped, "~/pose")
             self._pose_with_covariance = self._create(PoseWithCovarianceStamped, "~/pose_with_covariance")
+            self._verified = self._create(PoseWithCovarianceStamped, "~/verified_pose") if with_map else None
             self._path = self._create(Path, "~/path")
             self._status = self._create(DiagnosticArray, "~/status")
             self._scene = self._create(KeyValue, "~/scene")
@@ -93,43 +101,61 @@ class EstimatePublishers:
             self.destroy()
             raise
 
-    def publish_status(self, stamp_ns: int, verdict: Verdict, checkpoint: FilePath) -> None:
-        """Publish what was judged of a checkpoint's fix of a stamp, nanoseconds."""
+    def publish_status(self, localization: Localization) -> None:
+        """Publish what was judged of the network's fix."""
         name = f"{self._node.get_fully_qualified_name().lstrip('/')}: pose"
-        self._status.publish(status_array(name, stamp_ns, verdict, checkpoint))
+        self._status.publish(network_status(name, localization))
 
-    def publish(self, fix: Fix, trusted: bool) -> None:
-        """Publish a fix that is fit to be published, all but the path, to which it is added.
+    def publish_map_status(
+        self, localization: Localization, frames: Sequence[RefinedFrame], verdict: Verdict | None, leads: bool
+    ) -> None:
+        """Publish what the landmark map says of the frames of a localization.
 
-        A fix that is not trusted moves no transform, which carries no covariance, and is not on the path.
+        Args:
+            localization: the network's answer.
+            frames: the map's answers.
+            verdict: what was judged of those that are verified; None where none is.
+            leads: whether the node's pose is the map's; else it is the network's.
         """
-        if fix.published is None:
-            raise ValueError("a fix without a pose cannot be published")
-        message = PoseStamped(pose=pose_to_message(fix.published.pose))
-        message.header.stamp = stamp_from_nanoseconds(fix.stamp_ns)
-        message.header.frame_id = self._frames.plan.map_frame
-        with_covariance = PoseWithCovarianceStamped(header=message.header)
-        with_covariance.pose.pose = message.pose
-        with_covariance.pose.covariance = covariance_to_message(fix.published.covariance)
+        name = f"{self._node.get_fully_qualified_name().lstrip('/')}: map"
+        self._status.publish(map_status(name, localization, frames, verdict, leads))
+
+    def publish_verified(self, fix: Fix) -> None:
+        """Publish a fix that the landmark map has verified on the topic of those alone."""
+        if self._verified is not None:
+            self._verified.publish(self._message(fix))
+
+    def publish(self, fix: Fix, moves: bool) -> None:
+        """Publish a fix that is fit to be published, all but the path.
+
+        Args:
+            fix: the fix.
+            moves: whether it moves the transform, which carries no covariance, and is added to the path.
+        """
+        with_covariance = self._message(fix)
+        message = PoseStamped(header=with_covariance.header, pose=with_covariance.pose.pose)
         # The transform first: whoever gets the pose may look it up.
-        if trusted:
+        if moves:
             self._frames.send(fix)
         self._pose.publish(message)
         self._pose_with_covariance.publish(with_covariance)
         view = fix.views[0]
         if view.scene is not None:
             self._scene.publish(KeyValue(key=view.scene, value=f"{view.scene_probability:.6f}"))
-        if trusted:
-            self._latest.append(message, self._path_length())
+        if moves:
+            with self._path_lock:
+                self._latest.append(message, self._path_length())
 
     def publish_path(self) -> None:
         """Publish the path, which takes long (15 ms for 1000 poses), where anybody listens."""
         if self._path_length() > 0 and self._path.get_subscription_count() > 0:
-            self._path.publish(self._latest.message)
+            with self._path_lock:
+                self._path.publish(self._latest.message)
 
     def clear_path(self) -> None:
         """Begin a new path, and send no earlier transform again."""
-        self._latest.clear()
+        with self._path_lock:
+            self._latest.clear()
         self._frames.forget()
 
     def problems(self) -> tuple[str, ...]:
@@ -140,6 +166,16 @@ class EstimatePublishers:
         """Take all topics down."""
         for publisher in self._created:
             self._node.destroy_lifecycle_publisher(publisher)
+
+    def _message(self, fix: Fix) -> PoseWithCovarianceStamped:
+        if fix.published is None:
+            raise ValueError("a fix without a pose cannot be published")
+        message = PoseWithCovarianceStamped()
+        message.header.stamp = stamp_from_nanoseconds(fix.stamp_ns)
+        message.header.frame_id = self._frames.plan.map_frame
+        message.pose.pose = pose_to_message(fix.published.pose)
+        message.pose.covariance = covariance_to_message(fix.published.covariance)
+        return message
 
     def _create(self, message_type: type, topic: str) -> LifecyclePublisher:
         options = QoSOverridingOptions(_OVERRIDABLE)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import functools
 from concurrent.futures import Future
+from dataclasses import replace
 from pathlib import Path
 
 from rclpy.lifecycle import LifecycleNode
@@ -24,8 +25,11 @@ from hyperpose_ros.images.intake import Intake
 from hyperpose_ros.images.subscription import ImageSubscription
 from hyperpose_ros.localizer.diagnostics import SessionHealth
 from hyperpose_ros.localizer.estimator_slot import EstimatorSlot, LoadedCheckpoint
+from hyperpose_ros.localizer.loaded_map import LoadedMap, map_beside
+from hyperpose_ros.localizer.map_localizer import MapLocalizer
 from hyperpose_ros.localizer.network_localizer import NetworkLocalizer
 from hyperpose_ros.localizer.publishers import EstimatePublishers
+from hyperpose_ros.localizer.refinement import RefinementHealth, RefinementThread
 from hyperpose_ros.localizer.worker import InferenceThread, Worker
 from hyperpose_ros.parameters.localizer import LocalizerParameters
 from hyperpose_ros.parameters.on_node import NodeParameters
@@ -61,12 +65,15 @@ class Session:
         self._thread = InferenceThread(values.threads)
         try:
             loaded = self._thread.load(checkpoint, values.device, values.engine, values.precision)
-            self._publishers = EstimatePublishers(node, self._frames, lambda: parameters.values.path_length)
+            self._publishers = EstimatePublishers(
+                node, self._frames, lambda: parameters.values.path_length, values.refinement != "off"
+            )
         except Exception:
             self._thread.stop()
             self._frames.destroy()
             raise
-        self._slot = EstimatorSlot(loaded)
+        self._map_problem = ""
+        self._slot = EstimatorSlot(self._with_map_if_possible(loaded))
         self._judge = Judge(loaded.estimator.checkpoint, lambda: parameters.values, self._frames.odometry)
         self._calibrations: CameraCalibrations | None = None
         if values.use_camera_info:
@@ -75,16 +82,19 @@ class Session:
             )
         locator = Locator(self._frames.plan, self._cameras, self._frames.policy.pose_of)
         localizer = NetworkLocalizer(self._slot, self._calibrations, locator, self._judge)
-        self._worker = Worker(self._inbox, localizer, self._publishers, accounts)
+        self._refinement = self._create_refinement(locator, warnings)
+        self._worker = Worker(self._inbox, localizer, self._publishers, accounts, self._refinement)
         self._intake = Intake(self._cameras, self._calibrations, self._inbox, accounts)
         self._run: Future[None] | None = None
         self._subscriptions: list[ImageSubscription] = []
-        node.get_logger().info(f"{loaded.describe()}; /tf: {self._frames.policy.describe()}")
+        node.get_logger().info(f"{self.loaded.describe()}; /tf: {self._frames.policy.describe()}")
 
     def activate(self) -> None:
         """Subscribe and begin to work."""
         values = self._parameters.values
         self._intake.open()
+        if self._refinement is not None:
+            self._refinement.start()
         self._run = self._thread.start(self._worker)
         if self._calibrations is not None:
             self._calibrations.activate()
@@ -110,6 +120,8 @@ class Session:
         if self._run is not None:
             self._run.result()
             self._run = None
+        if self._refinement is not None:
+            self._refinement.stop()
         self._frames.forget()
 
     def close(self) -> None:
@@ -127,15 +139,17 @@ class Session:
     def load_checkpoint(self) -> None:
         """Load the checkpoint that the parameter names now, and have it answer from the next image on.
 
-        Takes seconds, in which the former one goes on; nothing comes from it any more on return. Where
-        something is wrong, it stays.
+        Its landmark map comes along, where refinement is on. Takes seconds, in which the former ones go on;
+        nothing comes from them any more on return. Where something is wrong, they stay.
 
         Raises:
-            HyperPoseError: the parameter or the checkpoint is wrong.
+            HyperPoseError: a parameter, the checkpoint or the map is wrong.
         """
         values = self._parameters.values
         chosen = (values.device, values.engine, values.precision)
-        self._slot.swap(LoadedCheckpoint.load(_checkpoint_path(values), *chosen))
+        loaded = _with_map(LoadedCheckpoint.load(_checkpoint_path(values), *chosen), values)
+        self._slot.swap(loaded)
+        self._map_problem = _map_missing(loaded, values)
 
     def enable(self, is_enabled: bool) -> None:
         """Answer images, or count them as dropped."""
@@ -160,6 +174,42 @@ class Session:
             seconds_without_image=self._intake.seconds_without_image(),
             trust=self._judge.history.summary(),
             transform=self._frames.health(),
+            refinement=self._refinement_health(),
+        )
+
+    def _refinement_health(self) -> RefinementHealth | None:
+        if self._refinement is None:
+            return None
+        return self._refinement.health(self._parameters.values.refinement, self._map_problem)
+
+    def _with_map_if_possible(self, loaded: LoadedCheckpoint) -> LoadedCheckpoint:
+        """Return a network with its map; without it where that cannot be had, once that is told.
+
+        The network's poses are of use without the map.
+        """
+        values = self._parameters.values
+        try:
+            loaded = _with_map(loaded, values)
+            self._map_problem = _map_missing(loaded, values)
+        except HyperPoseError as error:
+            self._map_problem = f"no refinement: {error}"
+        if self._map_problem:
+            self._node.get_logger().error(self._map_problem)
+        return loaded
+
+    def _create_refinement(self, locator: Locator, warnings: ThrottledWarnings) -> RefinementThread | None:
+        values = self._parameters.values
+        if values.refinement == "off":
+            return None
+        accounts = FrameAccounts(FrameLedger(), LatencyRecorder(), warnings)
+        localizer = MapLocalizer(self._frames.plan, locator, self._judge, values.use_camera_info)
+        return RefinementThread(
+            self._slot,
+            localizer,
+            self._publishers,
+            accounts,
+            leads=values.refinement == "refine",
+            lets_network_begin=lambda: self._parameters.values.network_until_verified,
         )
 
 
@@ -175,6 +225,29 @@ def _create_inbox(
         )
 
     return Inbox(ledger, limits, lambda: node.get_clock().now().nanoseconds, cameras)
+
+
+def _with_map(loaded: LoadedCheckpoint, values: LocalizerParameters) -> LoadedCheckpoint:
+    """Return a network with the map that the parameters ask for; as it is where they ask for none.
+
+    Raises:
+        HyperPoseError: the map is damaged, or does not go with the network.
+    """
+    path = Path(values.map) if values.map else map_beside(loaded.path)
+    if values.refinement == "off" or path is None:
+        return loaded
+    checkpoint = loaded.estimator.checkpoint
+    return replace(loaded, map=LoadedMap.load(path, checkpoint, values.use_camera_info))
+
+
+def _map_missing(loaded: LoadedCheckpoint, values: LocalizerParameters) -> str:
+    """Say that refine lacks its map; empty where it is there, or nobody counts on it."""
+    if values.refinement != "refine" or loaded.map is not None:
+        return ""
+    return (
+        f"refinement is refine, and there is no map beside {loaded.path}: nothing is verified; set map, or "
+        "refinement to off"
+    )
 
 
 def _checkpoint_path(values: LocalizerParameters) -> Path:

@@ -15,6 +15,7 @@ from hyperpose_ros.images.inbox import Frame, FrameSet, Inbox
 from hyperpose_ros.localizer.estimator_slot import LoadedCheckpoint
 from hyperpose_ros.localizer.network_localizer import Localization, NetworkLocalizer
 from hyperpose_ros.localizer.publishers import EstimatePublishers
+from hyperpose_ros.localizer.refinement import RefinementThread
 
 WITHHELD_FAILED = "failed"
 
@@ -64,6 +65,7 @@ class Worker:
         localizer: NetworkLocalizer,
         publishers: EstimatePublishers,
         accounts: FrameAccounts,
+        refinement: RefinementThread | None,
     ) -> None:
         """Build a worker that is not running yet.
 
@@ -72,19 +74,26 @@ class Worker:
             localizer: what says where they were taken.
             publishers: where poses go to.
             accounts: where it is counted, timed and told what became of the frames.
+            refinement: what is offered the network's answers; None where they are all that there is.
         """
         self._inbox = inbox
         self._localizer = localizer
         self._publishers = publishers
         self._accounts = accounts
+        self._refinement = refinement
 
     def run(self) -> None:
         """Work until the inbox is closed."""
         while (frame_set := self._inbox.take()) is not None:
             with self._localizer.begin(frame_set.epoch) as is_anew:
                 if is_anew:
-                    self._publishers.clear_path()
+                    self._begin_anew()
                 self._answer(frame_set)
+
+    def _begin_anew(self) -> None:
+        if self._refinement is not None:
+            self._refinement.begin_anew()
+        self._publishers.clear_path()
 
     def _answer(self, frame_set: FrameSet) -> None:
         taken_ns = time.monotonic_ns()
@@ -102,14 +111,19 @@ class Worker:
             # One set must not end the stream: memory of a GPU that runs out comes back.
             self._settle(frames, Outcome.WITHHELD, WITHHELD_FAILED, _failure(error))
             return
+        if self._refinement is not None:
+            self._refinement.offer(localization)
         verdict = localization.verdict
         if verdict.fix is None:
             self._settle(frames, Outcome.WITHHELD, verdict.causes[0], f"pose withheld: {verdict.reason}")
             return
         self._settle(frames, Outcome.PUBLISHED)
         # A frame that waits matters more, and its path holds this pose too.
-        if not self._inbox.has_waiting():
+        if self._lets_network_move() and not self._inbox.has_waiting():
             self._publishers.publish_path()
+
+    def _lets_network_move(self) -> bool:
+        return self._refinement is None or self._refinement.lets_network_move()
 
     def _decode(self, frame: Frame) -> DecodedFrame | None:
         """Decode a frame; one that cannot be is settled."""
@@ -130,10 +144,10 @@ class Worker:
                 "left_out", f"left out, since the other cameras contradict it: {names}"
             )
         if verdict.fix is not None:
-            self._publishers.publish(verdict.fix, verdict.trusted)
+            self._publishers.publish(verdict.fix, moves=verdict.trusted and self._lets_network_move())
             clock.end("publish")
             self._accounts.latencies.record(clock.durations_ns(), fix.stamp_ns)
-        self._publishers.publish_status(fix.stamp_ns, verdict, localization.checkpoint)
+        self._publishers.publish_status(localization)
 
     def _settle(self, frames: list[Frame], outcome: Outcome, cause: str = "", warning: str = "") -> None:
         told = f"{warning} (stamp {frames[-1].stamp_ns} ns)" if warning else ""

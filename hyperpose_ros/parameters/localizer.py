@@ -55,6 +55,28 @@ class LocalizerParameters:
         minimum=0,
         maximum=256,
     )
+    map: str = parameter(
+        "",
+        Change.LOADING,
+        "Path of the landmark map that `hyperpose map build` or training has made, for refinement. Not set: "
+        "the one beside the checkpoint, of the same name with .map, where there is one. ~/load_checkpoint "
+        "loads it along with the checkpoint.",
+    )
+    refinement: str = parameter(
+        "verify",
+        Change.UNCONFIGURED,
+        "What the landmark map is for: off; verify (poses are the network's, ~/status says of as many as the "
+        "map has time for whether it confirms them, ~/verified_pose is where it says the camera was); refine "
+        "(~/pose, ~/pose_with_covariance and ~/path are the map's too, and only its verified poses move the "
+        "transform). Without a map verify is off.",
+        choices=("off", "verify", "refine"),
+    )
+    network_until_verified: bool = parameter(
+        False,
+        Change.ANY_TIME,
+        "With refinement refine, whether the network's poses move the transform and the path until the map "
+        "has verified the first one.",
+    )
     image_transport: str = parameter(
         "raw",
         Change.UNCONFIGURED,

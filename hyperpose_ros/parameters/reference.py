@@ -19,6 +19,7 @@ _COMMAND = "python -m hyperpose_ros.parameters.reference"
 _GROUPS = (
     ("Node", "autostart"),
     ("Network", "checkpoint"),
+    ("Landmark map", "map"),
     ("Images", "image_transport"),
     ("Frames and transforms", "map_frame"),
     ("Path", "path_length"),

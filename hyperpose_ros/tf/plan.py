@@ -72,6 +72,14 @@ class FramePlan:
         rotated = rotate_covariance(covariance, self._world_to_map.rotation())
         return PoseWithCovariance(self._world_to_map @ pose, rotated)
 
+    def to_world(self, estimate: PoseWithCovariance) -> PoseWithCovariance:
+        """Express what is known in the map in the trained world: the inverse of `to_map`."""
+        if self._world_to_map is None:
+            return estimate
+        inverse = self._world_to_map.inverse()
+        rotated = rotate_covariance(estimate.covariance, inverse.rotation())
+        return PoseWithCovariance(inverse @ estimate.pose, rotated)
+
     def extrinsics_of(self, camera: int, image_frame: str) -> Pose | None:
         """Return where a camera's optical frame is in the body frame; None where that is not known (yet).
 
