@@ -127,10 +127,10 @@ class Judge:
             verdict = _unusable(fix)
             if verdict is None:
                 verdict = self._sum_up(fix, {}, {"covariance": "measured"}, self._verified_gate, parameters)
-            if leads and verdict.trusted and fix.base is not None and self._odometry is not None:
-                odometry = self._odometry.pose_at(fix.stamp_ns)
-                if odometry is not None:
-                    self._gate.trust(fix.base, odometry)
+            odometry = None if self._odometry is None else self._odometry.pose_at(fix.stamp_ns)
+            if verdict.trusted and fix.base is not None and odometry is not None:
+                for gate in (self._verified_gate, self._gate) if leads else (self._verified_gate,):
+                    gate.trust(fix.base, odometry)
         return verdict
 
     def foretell(self, stamp_ns: int) -> PoseWithCovariance | None:
