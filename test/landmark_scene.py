@@ -129,27 +129,9 @@ def _assembled(
     use = kept[landmarks]
     pixels = np.concatenate([points for _, points, _ in seen])[use]
     landmarks, images = (np.cumsum(kept) - 1)[landmarks[use]], images[use]
-    rays = centres[images] - positions[kept][landmarks]
-    distances = np.linalg.norm(rays, axis=1)
-    rays /= distances[:, np.newaxis]
-    count = int(kept.sum())
-    middle = np.zeros((count, 3))
-    np.add.at(middle, landmarks, rays)
-    middle /= np.linalg.norm(middle, axis=1, keepdims=True)
-    cosines, ranges = np.ones(count), np.tile([np.inf, 0.0], (count, 1))
-    np.minimum.at(cosines, landmarks, np.einsum("ij,ij->i", rays, middle[landmarks]))
-    np.minimum.at(ranges[:, 0], landmarks, distances)
-    np.maximum.at(ranges[:, 1], landmarks, distances)
+    points = _landmarks(positions[kept], descriptors[kept], scenes[kept], landmarks, centres[images])
     return LandmarkMap(
-        Landmarks(
-            positions[kept].astype(np.float32),
-            np.tile(np.float32([1e-5, 0.0, 0.0, 1e-5, 0.0, 1e-5]), (count, 1)),
-            to_bytes(descriptors[kept].astype(np.float32)),
-            middle.astype(np.float32),
-            cosines.astype(np.float32),
-            ranges.astype(np.float32),
-            scenes[kept].astype(np.int16),
-        ),
+        points,
         MapImages(
             tuple(f"{index:04d}.png" for index in range(len(seen))),
             centres,
@@ -164,6 +146,36 @@ def _assembled(
         ),
         (camera,),
         tuple(names),
+    )
+
+
+def _landmarks(
+    positions: Array,
+    descriptors: Array,
+    scenes: npt.NDArray[np.int64],
+    landmarks: npt.NDArray[np.int64],
+    centres: Array,
+) -> Landmarks:
+    """Return the landmarks of observations [O] by cameras at `centres` [O, 3]."""
+    count = len(positions)
+    rays = centres - positions[landmarks]
+    distances = np.linalg.norm(rays, axis=1)
+    rays /= distances[:, np.newaxis]
+    middle = np.zeros((count, 3))
+    np.add.at(middle, landmarks, rays)
+    middle /= np.linalg.norm(middle, axis=1, keepdims=True)
+    cosines, ranges = np.ones(count), np.tile([np.inf, 0.0], (count, 1))
+    np.minimum.at(cosines, landmarks, np.einsum("ij,ij->i", rays, middle[landmarks]))
+    np.minimum.at(ranges[:, 0], landmarks, distances)
+    np.maximum.at(ranges[:, 1], landmarks, distances)
+    return Landmarks(
+        positions.astype(np.float32),
+        np.tile(np.float32([1e-5, 0.0, 0.0, 1e-5, 0.0, 1e-5]), (count, 1)),
+        to_bytes(descriptors.astype(np.float32)),
+        middle.astype(np.float32),
+        cosines.astype(np.float32),
+        ranges.astype(np.float32),
+        scenes.astype(np.int16),
     )
 
 

@@ -18,7 +18,9 @@ from hyperpose_core.errors import HyperPoseError
 from hyperpose_core.geometry.camera import CameraModel
 from hyperpose_core.geometry.poses import (
     Pose,
+    normalize_quaternion,
     orientation_errors_deg,
+    quaternion_to_matrix,
     rotation_vector_to_quaternion,
 )
 from hyperpose_core.landmarks.budget import within_budget
@@ -28,6 +30,7 @@ from hyperpose_core.landmarks.landmark_map import LandmarkMap
 from hyperpose_core.landmarks.lens import camera_matrix, normalized_points
 from hyperpose_core.landmarks.map_settings import MapSettings
 from hyperpose_core.landmarks.pairs import pairs_by_pose
+from hyperpose_core.landmarks.triangulation import TrackObservations, triangulate
 from hyperpose_core.landmarks.view_graph import Progress
 
 SETTINGS = MapSettings(features=800, calibrate=False)
@@ -255,3 +258,20 @@ def test_partners_share_a_scene_and_a_direction_and_stand_apart() -> None:
     for first, second in pairs:
         directions = [poses[index].rotation()[:, 2] for index in (first, second)]
         assert directions[0] @ directions[1] > np.cos(np.radians(40.0))
+
+
+def test_a_point_on_a_lens_is_no_trouble() -> None:
+    # Wrong matches put it there: one camera's nose touches it, and others are too far to add anything.
+    generator = np.random.default_rng(0)
+    tracks = 300
+    turns = [quaternion_to_matrix(normalize_quaternion(generator.normal(size=4))) for _ in range(2 * tracks)]
+    rotations = np.array(turns)
+    centres = np.zeros((2 * tracks, 3))
+    centres[1::2] = 0.0011 * rotations[::2, :, 2] - 1e5 * rotations[1::2, :, 2]
+    starts = np.arange(0, 2 * tracks, 2)
+    observed = TrackObservations(
+        starts, centres, rotations, np.zeros((2 * tracks, 2)), np.full(2 * tracks, 5e3)
+    )
+    found = triangulate(observed, 2.5)
+    assert np.isfinite(found.positions).all()
+    assert np.isfinite(found.covariances).all()

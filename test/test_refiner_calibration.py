@@ -96,7 +96,10 @@ def test_what_is_far_away_leaves_the_position_less_certain(room_map: LandmarkMap
 def test_a_map_is_calibrated_on_its_own_images(calibrated: LandmarkMap, room_map: LandmarkMap) -> None:
     calibration = calibrated.calibration
     assert calibration is not None
-    assert calibration["verified"] == calibration["images"] > 10
+    verified, asked = calibration["verified"], calibration["images"]
+    assert isinstance(verified, int) and isinstance(asked, int)
+    # Blocks of 36 degrees are left out: not all of the images show enough of the rest.
+    assert asked > 10 and verified > asked / 2
     assert 0.0 < calibration["median_position_error_m"] < 0.02  # type: ignore[operator]
     answers = [
         Refiner(content).refine(ROOM.render(HERE), CAMERA, Prior(HERE, np.eye(6) * 0.01))

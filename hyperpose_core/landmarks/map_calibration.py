@@ -78,23 +78,27 @@ def calibrate_map(
             "same"
         )
     held_out = localise_held_out(content, images, settings or RefinerSettings(), show_progress)
+    return replace(content, calibration={**(content.calibration or {}), **_document(held_out)})
+
+
+def _document(held_out: HeldOutPoses) -> dict[str, object]:
+    """Return what the map's file says of its calibration."""
     errors = held_out.errors
     document: dict[str, object] = {"images": held_out.asked, "verified": len(errors.blocks)}
     if len(errors.blocks):
-        document["median_position_error_m"] = float(
-            np.median(np.linalg.norm(errors.residuals[:, :3], axis=1))
-        )
+        positions = np.linalg.norm(errors.residuals[:, :3], axis=1)
         rotations = np.degrees(np.linalg.norm(errors.residuals[:, 3:], axis=1))
+        document["median_position_error_m"] = float(np.median(positions))
         document["median_orientation_error_deg"] = float(np.median(rotations))
     if errors.is_enough:
-        document[CALIBRATION_KEY] = fit_covariance(errors).to_dict()
-        own, constant = log_likelihoods(errors)
+        fitted, constant = log_likelihoods(errors)
         document |= {
-            "log_likelihood": own,
+            CALIBRATION_KEY: fit_covariance(errors).to_dict(),
+            "log_likelihood": fitted,
             "log_likelihood_of_one_covariance": constant,
             "one_covariance": one_covariance(errors).tolist(),
         }
-    return replace(content, calibration={**(content.calibration or {}), **document})
+    return document
 
 
 def localise_held_out(

@@ -24,7 +24,7 @@ def describe_map(content: LandmarkMap, path: Path) -> str:
         ("landmarks", _landmarks(content)),
         ("observations", _observations(content)),
         ("network features", _network_features(content)),
-        ("source", ", ".join(f"{name} {value}" for name, value in _flat(content.source))),
+        *((f"source: {name}", text) for name, text in _flat(content.source)),
         *((name.replace("_", " "), text) for name, text in _flat(content.statistics)),
         *(
             (f"calibration: {name.replace('_', ' ')}", text)
@@ -77,7 +77,9 @@ def _network_features(content: LandmarkMap) -> str:
 
 
 def _flat(document: object, prefix: str = "") -> list[tuple[str, str]]:
-    """Return the leaves of a JSON document with their paths, numbers shortened."""
+    """Return the leaves of a JSON document with their paths, numbers shortened, without lists."""
+    if isinstance(document, list):
+        return []
     if isinstance(document, dict):
         return [row for name, value in document.items() for row in _flat(value, f"{prefix} {name}".strip())]
-    return [(prefix, f"{document:.4g}" if isinstance(document, float) else str(document))]
+    return [(prefix.replace("_", " "), f"{document:.4g}" if isinstance(document, float) else str(document))]

@@ -33,7 +33,6 @@ class Reason(str, Enum):
     NO_MATCHES = "too few features match landmarks"
     NO_POSE = "no pose agrees with enough matches"
     NOT_CONFIRMED = "too little of what the map says should be there is there"
-    TOO_UNCERTAIN = "the matches leave the pose too uncertain"
 
 
 @dataclass(frozen=True, eq=False)

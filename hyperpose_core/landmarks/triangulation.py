@@ -17,6 +17,7 @@ _HYPOTHESES = 8
 _ROUNDS = 3
 _LEAST_RAY_ANGLE = 0.01  # radians, between the two rays of a hypothesis
 _LEAST_DEPTH_M = 1e-3
+_LEAST_CONDITION = 1e-10
 _PRIOR_FREEDOM = 4.0  # how many residuals the error common to all tracks counts as
 
 
@@ -151,8 +152,9 @@ def _normal_equations(
     weighted = jacobians * used[:, None, None]
     information = np.add.reduceat(np.einsum("oki,okj->oij", weighted, jacobians), starts)
     gradient = np.add.reduceat(np.einsum("oki,ok->oi", weighted, residuals), starts)
-    # What the rays leave open stays where it is.
-    return information + 1e-6 * np.eye(3), gradient
+    # What the rays leave open, such as the depth along a single one, stays where it is.
+    damping = 1e-6 + _LEAST_CONDITION * np.trace(information, axis1=1, axis2=2)
+    return information + damping[:, None, None] * np.eye(3), gradient
 
 
 def _variances(starts: npt.NDArray[np.int64], errors: Array, used: npt.NDArray[np.bool_]) -> Array:
