@@ -10,9 +10,15 @@ from typing import Any
 
 import numpy as np
 import pytest
+from builtin_interfaces.msg import Time
+from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
 from geometry_msgs.msg import PoseStamped, PoseWithCovarianceStamped
 from nav_msgs.msg import Odometry
+from rcl_interfaces.msg import Parameter as ParameterMessage
+from rcl_interfaces.msg import ParameterValue
+from rcl_interfaces.srv import SetParameters
 from ros_helpers import NodeProcess, TestPeer, claimed_domain, wait_until
+from rosgraph_msgs.msg import Clock
 from std_srvs.srv import Trigger
 
 from hyperpose_core.datasets import open_dataset
@@ -262,3 +268,45 @@ def test_a_wrong_parameter_is_named(
     assert evaluator_main(["--ros-args", "-p", "idle_timeout:=soon"]) == 2
     (line,) = capfd.readouterr().err.strip().splitlines()
     assert line.startswith("evaluator: error: parameter idle_timeout is 'soon', of type string")
+
+
+def test_what_others_send_neither_ends_it_nor_is_taken_for_the_localizers(
+    peer: TestPeer, start: Start, tmp_path: Path
+) -> None:
+    evaluator = start_evaluator(start, tmp_path / "report", idle_timeout=60.0, use_sim_time="true")
+    estimates = peer.publisher(PoseStamped, "/localizer/pose")
+    truths = peer.publisher(PoseStamped, "/ground_truth/pose")
+    clock, diagnostics = peer.publisher(Clock, "/clock"), peer.publisher(DiagnosticArray, "/diagnostics")
+    for publisher in (estimates, truths, clock, diagnostics):
+        wait_until(lambda: publisher.get_subscription_count() == 1, "the evaluator")  # noqa: B023
+    clock.publish(Clock(clock=Time(sec=-1)))
+    unknown = ParameterMessage(name="title", value=ParameterValue(type=200))
+    peer.client(SetParameters, "/evaluator/set_parameters").call_async(
+        SetParameters.Request(parameters=[unknown])
+    )
+    for name, received in (
+        ("camera: driver", "99"),
+        ("localizer: localization", "5"),
+        ("other: localization", "7"),
+        ("localizer: localization", "many"),
+    ):
+        values = {"received": received, "published": "5", "dropped": "0"}
+        status = DiagnosticStatus(name=name, values=[KeyValue(key=k, value=v) for k, v in values.items()])
+        diagnostics.publish(DiagnosticArray(status=[status]))
+    for publisher in (estimates, truths):
+        for index in range(5):
+            publisher.publish(pose_message(pose(index), SECOND * (1 + index), "map"))
+    assert all(publisher.wait_for_all_acked() for publisher in (estimates, truths, diagnostics))
+    evaluator.wait_for_output("is left out: ")
+    assert evaluator.stop() == 0, evaluator.output
+    found = results(tmp_path / "report")
+    assert found["overall"]["frames"] == 5
+    assert found["metadata"]["frames_received"] == 5
+
+
+def test_a_folder_that_cannot_be_written_is_told_before_the_run(start: Start, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    evaluator = start_evaluator(start, tmp_path / "file" / "report")
+    assert evaluator.wait() == 2
+    assert "output_directory" in evaluator.output
+    assert "Traceback" not in evaluator.output

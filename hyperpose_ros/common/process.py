@@ -17,7 +17,13 @@ from pathlib import Path
 from typing import NoReturn, Protocol
 
 import rclpy
-from rclpy.executors import SingleThreadedExecutor
+from rclpy.executors import (
+    Executor,
+    ExternalShutdownException,
+    ShutdownException,
+    SingleThreadedExecutor,
+    TimeoutException,
+)
 from rclpy.node import Node
 from rclpy.signals import SignalHandlerOptions
 from rclpy.utilities import remove_ros_args
@@ -25,6 +31,7 @@ from rclpy.utilities import remove_ros_args
 from hyperpose_core.errors import HyperPoseError
 
 _LONGEST_SHUTDOWN_S = 1.0
+_LOG_PERIOD_S = 5.0
 
 
 class SelfStartingNode(Protocol):
@@ -80,6 +87,30 @@ def run_node(
     return life.exit_code
 
 
+def spin_once(executor: Executor, node: Node, timeout_s: float | None = None) -> None:
+    """Serve one thing that waits, and go on where it raises: what others send must not end a node.
+
+    rclpy itself raises on a parameter of an unknown type, say, or on a negative second on /clock.
+
+    Args:
+        executor: what spins the node.
+        node: whose log is told.
+        timeout_s: how long to wait for something; None for ever.
+
+    Raises:
+        HyperPoseError: what a callback of the node's own says to whoever runs it.
+    """
+    try:
+        executor.spin_once(timeout_sec=timeout_s)
+    except (HyperPoseError, ExternalShutdownException, ShutdownException, TimeoutException):
+        raise
+    except Exception as error:
+        node.get_logger().error(
+            f"what came in could not be dealt with and is left out: {type(error).__name__}: {error}",
+            throttle_duration_sec=_LOG_PERIOD_S,
+        )
+
+
 def end_process(exit_code: int) -> NoReturn:
     """End the process at once, when all that matters is released.
 
@@ -127,7 +158,7 @@ class _NodeLife(threading.Thread):
                 return
             self._executor.add_node(running.node)
             while not self._stop_requested.is_set():
-                self._executor.spin_once()
+                spin_once(self._executor, running.node)
             self._executor.remove_node(running.node)
             self.exit_code = 0
         finally:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import argparse
 import signal
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
@@ -37,6 +38,7 @@ from hyperpose_ros.common.conversions import (
     pose_from_message,
     stamp_to_nanoseconds,
 )
+from hyperpose_ros.common.process import spin_once
 from hyperpose_ros.evaluator.pose_log import PoseLog
 from hyperpose_ros.parameters.declaration import declarations
 from hyperpose_ros.parameters.evaluator import EvaluatorParameters
@@ -56,6 +58,7 @@ _PAUSE_S = 0.1
 # The localizer tells its counters once a second; after the last frame they are waited for so long.
 _COUNTERS_TIMEOUT_S = 2.5
 _QUEUE = QoSProfile(depth=1000)
+_LOCALIZER_STATUS = ": localization"
 
 _DESCRIPTION = """\
 Score a localizer against ground truth, live or from a bag, and write the report of `hyperpose evaluate`:
@@ -96,6 +99,9 @@ class Evaluator(Node):
         self.parameters = NodeParameters(self, EvaluatorParameters).values
         self.log = PoseLog(round(self.parameters.match_tolerance * _NANOSECONDS))
         self._counters: dict[str, str] = {}
+        # Whose poses these are by their topic's name; a remapped one may not say.
+        self._scored_node = self.resolve_topic_name(ESTIMATE_TOPIC).strip("/").rpartition("/")[0]
+        self._heard_scored_node = False
         self._started = self._last_pose = time.monotonic()
         self._complete_since: float | None = None
         self._finish_requested = False
@@ -129,7 +135,7 @@ class Evaluator(Node):
             **asdict(self.log.counts()),
         }
         for name in ("received", "published", "withheld", "refused", "dropped"):
-            if name in self._counters:
+            if self._counters.get(name, "").isdecimal():
                 metadata[f"frames_{name}"] = int(self._counters[name])
         return {**metadata, "localizer": self._counters} if self._counters else metadata
 
@@ -174,8 +180,12 @@ class Evaluator(Node):
     def _on_diagnostics(self, message: DiagnosticArray) -> None:
         for status in message.status:
             values = {item.key: item.value for item in status.values}
-            if {"received", "published", "dropped"} <= values.keys():
-                self._counters = values
+            counts = [values.get(name, "") for name in ("received", "published", "dropped")]
+            if not status.name.endswith(_LOCALIZER_STATUS) or not all(map(str.isdecimal, counts)):
+                continue  # other nodes have counters, too
+            is_scored = status.name.removesuffix(_LOCALIZER_STATUS) == self._scored_node
+            if is_scored or not self._heard_scored_node:
+                self._counters, self._heard_scored_node = values, is_scored
 
     def _on_finish(self, _request: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
         frames = self.log.counts().frames_scored
@@ -212,23 +222,36 @@ def _run() -> int:
     evaluator = Evaluator()
     executor = SingleThreadedExecutor()
     try:
+        _check_folder(Path(evaluator.parameters.output_directory))
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, lambda *_: evaluator.finish())
         executor.add_node(evaluator)
         while not evaluator.is_over():
-            _spin(executor, _PAUSE_S)
+            _spin(executor, evaluator, _PAUSE_S)
         # Whoever ends the run may do so while the last poses are still in the queues.
-        _spin(executor, _PAUSE_S)
+        _spin(executor, evaluator, _PAUSE_S)
         return _write(evaluator)
     finally:
         executor.shutdown()
         evaluator.destroy_node()
 
 
-def _spin(executor: Executor, seconds: float) -> None:
+def _spin(executor: Executor, evaluator: Evaluator, seconds: float) -> None:
     end = time.monotonic() + seconds
     while (remaining := end - time.monotonic()) > 0:
-        executor.spin_once(timeout_sec=remaining)
+        spin_once(executor, evaluator, remaining)
+
+
+def _check_folder(path: Path) -> None:
+    """Make the report's folder and try to write into it: noticed at the end, the whole run would be lost."""
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=path):
+            pass
+    except OSError as error:
+        raise HyperPoseError(
+            f"parameter output_directory: {path} cannot be written: {error.strerror}"
+        ) from error
 
 
 def _write(evaluator: Evaluator) -> int:
