@@ -16,12 +16,14 @@ from ros_helpers import claimed_domain  # noqa: E402
 
 from hyperpose_core.errors import HyperPoseError  # noqa: E402
 from hyperpose_ros.parameters.declaration import Change, declarations  # noqa: E402
+from hyperpose_ros.parameters.evaluator import EvaluatorParameters
 from hyperpose_ros.parameters.localizer import LocalizerParameters  # noqa: E402
 from hyperpose_ros.parameters.on_node import (  # noqa: E402
     NodeParameters,
     has_override,
     unused_overrides,
 )
+from hyperpose_ros.parameters.viewer import ViewerParameters
 
 NodeMaker = Callable[..., Node]
 
@@ -159,3 +161,19 @@ def test_every_parameter_describes_itself(make_node: NodeMaker) -> None:
     assert node.describe_parameter("max_age").floating_point_range[0].to_value == 3600.0
     assert node.describe_parameter("threads").integer_range[0].to_value == 256
     assert "map_base, map_camera" in node.describe_parameter("tf_mode").additional_constraints
+
+
+@pytest.mark.parametrize("kind", [LocalizerParameters, EvaluatorParameters, ViewerParameters])
+def test_all_can_be_asked_for_at_once(make_node: NodeMaker, kind: type) -> None:
+    """As `ros2 param dump` does: one without a value would empty the answer for all."""
+    node = make_node()
+    parameters = NodeParameters(node, kind)
+    names = [declaration.name for declaration in declarations(kind)]
+    assert [parameter.name for parameter in node.get_parameters(names)] == names
+    if kind is LocalizerParameters:
+        assert node.get_parameter("camera_extrinsics").value == []
+        assert node.get_parameter("camera_extrinsics").type_ is Parameter.Type.DOUBLE_ARRAY
+        assert parameters.values.camera_extrinsics == ()
+        extrinsics = [0.0, 0.0, 1.0, -1.57, 0.0, -1.57]
+        assert node.set_parameters([Parameter("camera_extrinsics", value=extrinsics)])[0].successful
+        assert parameters.values.camera_extrinsics == tuple(extrinsics)

@@ -110,8 +110,11 @@ def has_override(node: Node, name: str) -> bool:
 def _declare(node: Node, declaration: Declaration) -> None:
     try:
         if isinstance(declaration.default, tuple):
-            # rclpy takes an empty list for an array of bytes; a type without a value stands for "not set".
+            # rclpy takes an empty list for an array of bytes, unless it is told the type.
             node.declare_parameter(declaration.name, declaration.type, declaration.descriptor())
+            if declaration.name not in _overrides(node):
+                # One parameter without a value would empty the answer for all, as `ros2 param dump` asks.
+                node.set_parameters([Parameter(declaration.name, declaration.type, [])])
         else:
             node.declare_parameter(declaration.name, declaration.default, declaration.descriptor())
     except InvalidParameterTypeException as error:
