@@ -51,7 +51,10 @@ def open_dataset_from(arguments: argparse.Namespace) -> PosedImageSet:
         HyperPoseError: the data or an option is wrong.
     """
     options = parse_assignments(arguments.data_option)
-    return open_dataset(arguments.data, format=arguments.format, split=arguments.split, **options)
+    data = open_dataset(arguments.data, format=arguments.format, split=arguments.split, **options)
+    if data.world.unit_note:
+        print(f"note: {data.name}: {data.world.unit_note}")
+    return data
 
 
 def add_engine_arguments(parser: argparse.ArgumentParser) -> None:

@@ -164,6 +164,7 @@ def _metadata(
         "split": arguments.split,
         **({"conditions_made_by": variants} if variants else {}),
         "frames_left_out": data.dropped,
+        **({"unit": data.world.unit_note} if data.world.unit_note else {}),
         "device": str(estimator.device),
         "engine": estimator.engine.name,
         "precision": estimator.engine.precision,

@@ -170,7 +170,8 @@ def _frames(checkpoint: Checkpoint) -> Iterator[tuple[str, str]]:
     yield "origin", f"[{origin}] m" + (f" in UTM zone {world.utm_zone}" if world.utm_zone else "")
     if world.up is not None:
         yield "up", f"[{', '.join(f'{value:.3f}' for value in world.up)}]"
-    yield "poses", "the camera's optical frame (x right, y down, z forward) in the world, position in metres"
+    unit = "metres" if world.is_metric else "UNITS THAT ARE NOT METRES"
+    yield "poses", f"the camera's optical frame (x right, y down, z forward) in the world, position in {unit}"
     convention = checkpoint.orientation_convention
     yield (
         "network's quaternion",

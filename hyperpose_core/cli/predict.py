@@ -54,6 +54,8 @@ def run(arguments: argparse.Namespace) -> int:
     estimator = PoseEstimator.load(
         arguments.checkpoint, arguments.device, engine=arguments.engine, precision=arguments.precision
     )
+    if estimator.checkpoint.world.unit_note:
+        print(f"note: {estimator.checkpoint.world.unit_note}", file=sys.stderr)
     refiner = map_refiner_from(arguments, estimator.checkpoint)
     columns = _COLUMNS if refiner is None else (*_COLUMNS, *_MAP_COLUMNS)
     rows = []

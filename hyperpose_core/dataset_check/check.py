@@ -247,6 +247,7 @@ def _part(split: str, scene: str, condition: str, images: Sequence[PosedImage], 
 
 def _notes(splits: Mapping[str, PosedImageSet], parts: Sequence[PartReport]) -> list[str]:
     notes = [f"left out: {text}" for text in _counted(splits, "dropped")]
+    notes += sorted({data.world.unit_note for data in splits.values() if data.world.unit_note})
     for scene in dict.fromkeys(part.scene for part in parts):
         sizes = Counter[str]()
         for part in parts:

@@ -124,7 +124,7 @@ def _render(
     template = files("hyperpose_core.training").joinpath("report_template.html").read_text(encoding="utf-8")
     return environment.from_string(template).render(
         title=f"Training of {identity['recipe']['model']} on {identity['data']}",
-        data=identity["data"],
+        data="; ".join([identity["data"], *([identity["unit"]] if "unit" in identity else [])]),
         seed=identity["seed"],
         history=history,
         last=history[-1],

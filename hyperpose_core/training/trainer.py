@@ -106,6 +106,7 @@ class Trainer:
             "recipe": recipe_to_dict(self.recipe),
             "seed": self._seed,
             "data": self._samples.data.name,
+            **_unit(self._samples.data),
             "labels": self._samples.label_digest(),
         }
         state = self._folder.open(identity, resume, self._device) if self._group.is_first or resume else None
@@ -253,6 +254,7 @@ class Trainer:
             training={
                 "recipe": recipe_to_dict(self.recipe),
                 "data": data.name,
+                **_unit(data),
                 "images": len(self._samples.training),
                 "epochs": result.epoch,
                 "seed": self._seed,
@@ -296,3 +298,8 @@ def _prepared_ahead(
 
 def _finite_or_none(value: float) -> float | None:
     return value if np.isfinite(value) else None
+
+
+def _unit(data: PosedImageSet) -> dict[str, str]:
+    """Return what is to be said of lengths that are no metres, nothing where they are."""
+    return {"unit": data.world.unit_note} if data.world.unit_note else {}
