@@ -7,8 +7,8 @@ from pathlib import Path
 
 import numpy as np
 
+from hyperpose_core.datasets.tum import read_tum_file
 from hyperpose_core.errors import HyperPoseError
-from hyperpose_core.evaluation.tum import read_tum_file
 from hyperpose_core.geometry.alignment import (
     Alignment,
     align_poses,

@@ -9,6 +9,9 @@ from pathlib import Path
 from hyperpose_core.datasets.cambridge import looks_like_cambridge, open_cambridge
 from hyperpose_core.datasets.colmap import looks_like_colmap, open_colmap
 from hyperpose_core.datasets.label_csv import looks_like_labels, open_label_csv
+from hyperpose_core.datasets.opensfm import looks_like_opensfm, open_opensfm
+from hyperpose_core.datasets.polycam import looks_like_polycam, open_polycam
+from hyperpose_core.datasets.record3d import looks_like_record3d, open_record3d
 from hyperpose_core.datasets.records import PosedImage, PosedImageSet
 from hyperpose_core.datasets.robotcar import looks_like_robotcar, open_robotcar
 from hyperpose_core.datasets.rosbag import open_rosbag
@@ -16,6 +19,7 @@ from hyperpose_core.datasets.rosbag_reading import looks_like_rosbag
 from hyperpose_core.datasets.seven_scenes import looks_like_seven_scenes, open_seven_scenes
 from hyperpose_core.datasets.splits import MissingSplitError
 from hyperpose_core.datasets.transforms_json import looks_like_transforms_json, open_transforms_json
+from hyperpose_core.datasets.tum import looks_like_tum, open_tum
 from hyperpose_core.errors import HyperPoseError
 from hyperpose_core.geometry.camera import CameraModel
 from hyperpose_core.geometry.world import World
@@ -40,6 +44,10 @@ DATASET_FORMATS: Mapping[str, Callable[..., PosedImageSet]] = {
     "rosbag": open_rosbag,
     "transforms": open_transforms_json,
     "colmap": open_colmap,
+    "tum": open_tum,
+    "polycam": open_polycam,
+    "record3d": open_record3d,
+    "opensfm": open_opensfm,
 }
 
 # In this order: a reconstructed place holds COLMAP's model, too, as does often a folder for NeRF tools.
@@ -51,6 +59,10 @@ _DETECTORS: Mapping[str, Callable[[Path], bool]] = {
     "rosbag": looks_like_rosbag,
     "transforms": looks_like_transforms_json,
     "colmap": looks_like_colmap,
+    "tum": looks_like_tum,
+    "polycam": looks_like_polycam,
+    "record3d": looks_like_record3d,
+    "opensfm": looks_like_opensfm,
 }
 
 
@@ -109,6 +121,7 @@ def dataset_format(path: Path, format: str = "auto") -> str:
     raise HyperPoseError(
         f"{path}: layout not recognised; expected a label CSV, a 7Scenes folder (<scene>/seq-01/...), a "
         "Cambridge Landmarks folder (<Scene>/dataset_train.txt), a RobotCar folder "
-        "(<date>/stereo.timestamps), a rosbag2 bag (metadata.yaml), a transforms.json or a COLMAP model "
-        "(sparse/0/cameras.bin)"
+        "(<date>/stereo.timestamps), a rosbag2 bag (metadata.yaml), a transforms.json, a COLMAP model "
+        "(sparse/0/cameras.bin), a TUM sequence (groundtruth.txt), Polycam's raw data (keyframes), a "
+        "Record3D file (.r3d) or an OpenSfM project (reconstruction.json)"
     )

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-from decimal import Decimal
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from hyperpose_core.errors import HyperPoseError
 from hyperpose_core.evaluation.comparison import Comparison
-from hyperpose_core.geometry.poses import Pose
 
 ESTIMATE_FILE = "estimate.tum"
 TRUTH_FILE = "ground_truth.tum"
@@ -51,35 +48,6 @@ def write_estimates(path: Path, comparison: Comparison) -> None:
         comparison.estimated_positions[answered],
         comparison.estimated_orientations[answered],
     )
-
-
-def read_tum_file(path: Path) -> tuple[NDArray[np.int64], list[Pose]]:
-    """Read stamps [N], nanoseconds, and N poses, in the order of the file.
-
-    Raises:
-        HyperPoseError: the file cannot be read, a line is none of the format, or there is no pose.
-    """
-    try:
-        lines = path.read_text(encoding="utf-8").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        reason = error.strerror if isinstance(error, OSError) else "it is no text"
-        raise HyperPoseError(f"{path}: cannot read: {reason}") from error
-    stamps, poses = [], []
-    for number, line in enumerate(lines, 1):
-        words = line.split("#")[0].replace(",", " ").split()
-        if not words:
-            continue
-        try:
-            x, y, z, qx, qy, qz, qw = (float(word) for word in words[1:])
-            # Through a decimal number: a float of seconds since 1970 is off by more than 100 ns.
-            stamps.append(np.int64(int(Decimal(words[0]) * _NANOSECONDS)))
-            poses.append(Pose(np.array([x, y, z]), np.array([qw, qx, qy, qz])))
-        except (ValueError, ArithmeticError) as error:
-            expected = "timestamp x y z qx qy qz qw"
-            raise HyperPoseError(f"{path}:{number}: {line.strip()[:80]!r} is not {expected!r}") from error
-    if not poses:
-        raise HyperPoseError(f"{path}: holds no pose")
-    return np.array(stamps, dtype=np.int64), poses
 
 
 def has_usable_stamps(comparison: Comparison) -> bool:

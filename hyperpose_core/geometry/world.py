@@ -32,7 +32,9 @@ class World:
     @property
     def unit_note(self) -> str:
         """What to say where lengths are called metres and are none; empty where they are metres."""
-        return "" if self.is_metric else "the unit of this world is not known: what is called metres here is not"
+        return (
+            "" if self.is_metric else "the unit of this world is not known: what is called metres here is not"
+        )
 
     def to_dict(self) -> dict[str, object]:
         """Return plain data that JSON can hold, float64 kept exactly."""

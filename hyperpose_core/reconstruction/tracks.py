@@ -13,8 +13,8 @@ from hyperpose_core.datasets.findings import Findings
 from hyperpose_core.datasets.rosbag_poses import POSE_TYPES, GroundTruth, GroundTruthOptions, read_pose_topic
 from hyperpose_core.datasets.rosbag_reading import COMPRESSED_IMAGE, RAW_IMAGE, Bag, header_of
 from hyperpose_core.datasets.rosbag_tracks import NoPoseError, Track, build_track
+from hyperpose_core.datasets.tum import read_tum_file
 from hyperpose_core.errors import HyperPoseError
-from hyperpose_core.evaluation.tum import read_tum_file
 from hyperpose_core.geometry.poses import Array, Pose
 from hyperpose_core.reconstruction.frames import Frame, FrameSet
 from hyperpose_core.reconstruction.scale import ScaleError

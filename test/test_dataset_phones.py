@@ -1,0 +1,165 @@
+"""Adapters of phone applications, SLAM and photogrammetry on miniatures of their layouts: conventions and damage."""
+
+from __future__ import annotations
+
+import json
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from conftest import draw_image
+from dataset_layouts import FOCAL, HEIGHT, WIDTH, Shot, shots
+from transforms3d.axangles import mat2axangle
+from transforms3d.quaternions import mat2quat
+
+from hyperpose_core.datasets import dataset_format, open_dataset
+from hyperpose_core.errors import HyperPoseError
+
+
+def opengl(frame: Shot) -> np.ndarray:
+    """Camera-to-world of a camera with y up and z back."""
+    return np.stack([frame.right, -frame.down, -frame.forward], axis=1)
+
+
+def write_tum(folder: Path, frames: list[Shot]) -> Path:
+    rows, listing = ["# ground truth"], ["# color images"]
+    for frame in frames:
+        stamp = f"{frame.stamp_ns // 10**9}.{frame.stamp_ns % 10**9:09d}"
+        w, x, y, z = mat2quat(frame.camera_to_world)
+        rows.append(" ".join([stamp, *(repr(float(value)) for value in (*frame.position, x, y, z, w))]))
+        listing.append(f"{stamp} rgb/{stamp}.png")
+        frame.save(folder / "rgb" / f"{stamp}.png")
+    (folder / "groundtruth.txt").write_text("\n".join(rows))
+    (folder / "rgb.txt").write_text("\n".join(listing))
+    return folder
+
+
+def write_polycam(folder: Path, frames: list[Shot]) -> Path:
+    (folder / "keyframes" / "cameras").mkdir(parents=True)
+    for frame in frames:
+        matrix = np.column_stack([opengl(frame), frame.position])
+        content = {f"t_{row}{column}": matrix[row, column] for row in range(3) for column in range(4)}
+        content |= {"fx": FOCAL, "fy": FOCAL, "cx": 64.0, "cy": 48.0, "width": WIDTH, "height": HEIGHT}
+        content["blur_score"] = 100.0
+        name = f"{frame.stamp_ns // 10**6}"
+        (folder / "keyframes" / "cameras" / f"{name}.json").write_text(json.dumps(content))
+        frame.save(folder / "keyframes" / "images" / f"{name}.png")
+    return folder
+
+
+def write_record3d(folder: Path, frames: list[Shot]) -> Path:
+    poses = []
+    path = folder.with_suffix(".r3d")
+    with zipfile.ZipFile(path, "w") as archive:
+        for number, frame in enumerate(frames):
+            w, x, y, z = mat2quat(opengl(frame))
+            poses.append([x, y, z, w, *frame.position])
+            frame.save(folder / "image.png")
+            # Named as Record3D does; PNG inside, so that pixels can be compared.
+            archive.write(folder / "image.png", f"rgbd/{number}.jpg")
+        k = [FOCAL, 0, 0, 0, FOCAL, 0, 64.0, 48.0, 1]
+        archive.writestr("metadata", json.dumps({"poses": poses, "K": k, "w": WIDTH, "h": HEIGHT}))
+    return path
+
+
+def write_opensfm(folder: Path, frames: list[Shot]) -> Path:
+    given = {}
+    for frame in frames:
+        rotation = frame.camera_to_world.T
+        axis, angle = mat2axangle(rotation)
+        given[f"{frame.index:03d}.png"] = {
+            "rotation": (axis * angle).tolist(),
+            "translation": (-rotation @ frame.position).tolist(),
+            "camera": "phone",
+        }
+        frame.save(folder / "images" / f"{frame.index:03d}.png")
+    camera = {"projection_type": "perspective", "width": WIDTH, "height": HEIGHT, "focal": FOCAL / WIDTH}
+    whole = {"cameras": {"phone": camera}, "shots": given}
+    part = {"cameras": {}, "shots": {}}
+    (folder / "reconstruction.json").write_text(json.dumps([part, whole]))
+    (folder / "reference_lla.json").write_text("{}")
+    return folder
+
+
+WRITERS: dict[str, Callable[[Path, list[Shot]], Path]] = {
+    "tum": write_tum,
+    "polycam": write_polycam,
+    "record3d": write_record3d,
+    "opensfm": write_opensfm,
+}
+DAMAGED = {
+    "tum": "groundtruth.txt",
+    "polycam": f"keyframes/cameras/{shots(1)[0].stamp_ns // 10**6}.json",
+    "opensfm": "reconstruction.json",
+}
+
+
+@pytest.mark.parametrize("layout", WRITERS)
+def test_a_known_point_projects_to_where_it_must_be(layout: str, tmp_path: Path) -> None:
+    """4 m ahead of a known camera, 1 m to its right and 0.5 m above it."""
+    frames = shots()
+    folder = tmp_path / "toytown"
+    folder.mkdir()
+    path = WRITERS[layout](folder, frames)
+    assert dataset_format(path) == layout
+    data = open_dataset(path)
+    assert data.scenes == ("toytown",) and not data.dropped and not data.faults
+    assert len(data.images) == len(frames)
+    for frame, record in zip(frames, data.images, strict=True):
+        np.testing.assert_allclose(record.pose.position, frame.position, atol=1e-9)
+        point = frame.position + 4.0 * frame.forward + frame.right - 0.5 * frame.down
+        seen = record.pose.inverse().transform(point)
+        np.testing.assert_allclose(FOCAL * seen[:2] / seen[2], [25.0, -12.5], atol=1e-6)
+        assert seen[2] == pytest.approx(4.0)
+        np.testing.assert_array_equal(record.read(), draw_image(frame.index))
+    test, train = open_dataset(path, split="test"), open_dataset(path, split="train")
+    assert (len(test.images), len(train.images)) == (2, 8)
+
+
+@pytest.mark.parametrize("layout", ["polycam", "record3d", "opensfm"])
+def test_the_camera_comes_with_the_images(layout: str, tmp_path: Path) -> None:
+    folder = tmp_path / "toytown"
+    folder.mkdir()
+    camera = open_dataset(WRITERS[layout](folder, shots(3))).camera
+    assert camera is not None
+    assert (camera.fx, camera.fy, camera.cx, camera.cy) == pytest.approx((FOCAL, FOCAL, 63.5, 47.5))
+
+
+@pytest.mark.parametrize("layout", DAMAGED)
+def test_a_damaged_file_is_named(layout: str, tmp_path: Path) -> None:
+    path = WRITERS[layout](tmp_path, shots(3))
+    damaged = path / DAMAGED[layout]
+    damaged.write_text(damaged.read_text()[:-40] + " oh no")
+    with pytest.raises(HyperPoseError, match=damaged.name):
+        open_dataset(path, format=layout)
+
+
+def test_a_recording_that_is_no_zip_or_lacks_its_metadata_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "room.r3d"
+    path.write_bytes(b"this is no zip")
+    with pytest.raises(HyperPoseError, match="room.r3d: not a recording"):
+        open_dataset(path)
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("rgbd/0.jpg", b"")
+    with pytest.raises(HyperPoseError, match="room.r3d: not a recording"):
+        open_dataset(path)
+
+
+def test_images_without_a_listing_are_found_by_their_stamps_and_poses_interpolated(tmp_path: Path) -> None:
+    folder = write_tum(tmp_path, shots())
+    (folder / "rgb.txt").unlink()
+    lines = (folder / "groundtruth.txt").read_text().splitlines()
+    (folder / "groundtruth.txt").write_text("\n".join([*lines[:4], *lines[5:]]))
+    assert len(open_dataset(folder).images) == 9
+    data = open_dataset(folder, max_gap="0.3")
+    assert len(data.images) == 10
+    np.testing.assert_allclose(data.images[3].pose.position, shots()[3].position, atol=1e-6)
+
+
+def test_an_opensfm_project_without_a_reference_has_no_metres(tmp_path: Path) -> None:
+    folder = write_opensfm(tmp_path, shots(3))
+    assert open_dataset(folder).world.is_metric
+    (folder / "reference_lla.json").unlink()
+    assert not open_dataset(folder).world.is_metric
