@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import cv2
+from threadpoolctl import ThreadpoolController  # type: ignore[import-untyped]
 
 from hyperpose_core.landmarks.refinement import Refinement
 from hyperpose_ros.fusion.trust_history import TrustHistory, TrustSummary
@@ -145,9 +146,11 @@ class RefinementThread:
         return not self._leads or (not self._has_verified and self._lets_network_begin())
 
     def _run(self) -> None:
-        # Linux has a niceness for every thread. What OpenCV calculates stays in this one.
+        # Linux has a niceness for every thread. What OpenCV and NumPy calculate stays in this one: the threads
+        # of their pools would take the network's cores at its priority.
         os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), _NICENESS)
         cv2.setNumThreads(1)
+        ThreadpoolController().select(internal_api="openblas").limit(limits=1)
         while (taken := self._take()) is not None:
             self._answer(*taken)
 

@@ -92,7 +92,7 @@ class Viewer(Node):
         if self.parameters.max_image_rate:
             self._image_period_ns = round(_NANOSECONDS / self.parameters.max_image_rate)
         self._last_image_ns: int | None = None
-        self._last_status: tuple[bytes, str] | None = None
+        self._last_statuses: dict[str, tuple[bytes, str]] = {}
 
     @property
     def node(self) -> Node:
@@ -154,8 +154,8 @@ class Viewer(Node):
     def _on_status(self, message: DiagnosticArray) -> None:
         for status in message.status:
             # What is said of every image is read only when it changes.
-            if (status.level, status.message) != self._last_status:
-                self._last_status = (status.level, status.message)
+            if (status.level, status.message) != self._last_statuses.get(status.name):
+                self._last_statuses[status.name] = (status.level, status.message)
                 stamp_ns = stamp_to_nanoseconds(message.header.stamp)
                 self._scene.add_text(stamp_ns, status.message, _LEVELS.get(status.level, "ERROR"))
 
