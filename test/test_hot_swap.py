@@ -336,10 +336,13 @@ def test_a_swap_waits_for_the_set_of_frames_in_hand(tiny_checkpoint: FilePath) -
         assert slot.swap(new) is former
         events.append("swapped")
 
+    # The worker's and the refinement's.
     with slot.use() as in_hand:
-        swapping = threading.Thread(target=swap, daemon=True)
-        swapping.start()
-        wait_until(lambda: slot.current is new, "the swap to begin")
+        with slot.use():
+            swapping = threading.Thread(target=swap, daemon=True)
+            swapping.start()
+            wait_until(lambda: slot.current is new, "the swap to begin")
+            swapping.join(0.2)
         swapping.join(0.2)
         events.append("done with it")
     swapping.join()

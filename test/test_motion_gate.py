@@ -167,3 +167,22 @@ def test_after_a_reset_any_fix_is_a_first_one() -> None:
     drive.ask(gate)
     gate.reset()
     assert drive.ask(gate, 70.0).mahalanobis is None
+
+
+def test_a_surer_fix_from_before_takes_the_place_of_what_was_trusted() -> None:
+    drive, gate = Drive(), MotionGate()
+    assert drive.ask(gate, 3.0).passes, "the first one passes, wherever it is"
+    sure, odometry = PoseWithCovariance(drive.pose, COVARIANCE / 100), drive.odometry
+    assert not drive.ask(gate).passes
+    gate.trust(sure, odometry)
+    drive.step()
+    foretold = gate.foretell(drive.odometry, SETTINGS.odometry_noise)
+    assert foretold is not None
+    np.testing.assert_allclose(foretold.pose.matrix(), drive.pose.matrix(), atol=1e-9)
+    assert np.linalg.eigvalsh(foretold.covariance - sure.covariance)[-1] > 0
+    assert drive.ask(gate).passes and not drive.ask(gate, 3.0).passes
+
+
+def test_a_gate_without_a_trusted_fix_foretells_nothing() -> None:
+    drive, gate = Drive(), MotionGate()
+    assert gate.foretell(drive.odometry, SETTINGS.odometry_noise) is None

@@ -4,20 +4,20 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 
 pytest.importorskip("rclpy", reason="rclpy is missing")
 pytest.importorskip("tf2_msgs", reason="tf2_msgs is missing: `make venv` builds it")
-pytest.importorskip("poselib", reason="poselib is missing: pip install poselib")
 
 from diagnostic_msgs.msg import DiagnosticStatus  # noqa: E402
 from landmark_scene import CAMERA, Room  # noqa: E402
 from lifecycle_msgs.msg import Transition  # noqa: E402
-from localizer_helpers import Conversation, message_of  # noqa: E402
+from localizer_helpers import RELIABLE, Conversation, message_of  # noqa: E402
 from nav_msgs.msg import Odometry  # noqa: E402
 from rclpy.publisher import Publisher  # noqa: E402
 from refinement_helpers import (  # noqa: E402
@@ -32,10 +32,13 @@ from refinement_helpers import (  # noqa: E402
     stamps,
 )
 from ros_helpers import TestPeer, wait_until  # noqa: E402
+from sensor_msgs.msg import CompressedImage  # noqa: E402
 from std_srvs.srv import Trigger  # noqa: E402
 
+from hyperpose_core.checkpoint.normalisation import PositionNormalisation  # noqa: E402
 from hyperpose_core.geometry.poses import Pose, euler_to_matrix, matrix_to_quaternion  # noqa: E402
 from hyperpose_core.geometry.world import World  # noqa: E402
+from hyperpose_core.images import RgbImage  # noqa: E402
 from hyperpose_core.landmarks.landmark_map import LandmarkMap  # noqa: E402
 from hyperpose_ros.common.conversions import (  # noqa: E402
     covariance_from_message,
@@ -62,7 +65,9 @@ def folder(tmp_path_factory: pytest.TempPathFactory, tiny_checkpoint: Path, cont
     room_checkpoint(tiny_checkpoint, folder / "room.safetensors")
     content.save(folder / "room.map")
     room_checkpoint(tiny_checkpoint, folder / "blind.safetensors", camera=None)
-    room_checkpoint(tiny_checkpoint, folder / "elsewhere.safetensors", world=World("elsewhere"))
+    room_checkpoint(
+        tiny_checkpoint, folder / "elsewhere.safetensors", world=World(origin=np.array([1000.0, 0.0, 0.0]))
+    )
     (folder / "cut.map").write_bytes((folder / "room.map").read_bytes()[:-1000])
     return folder
 
@@ -101,7 +106,6 @@ class Robot(Refined):
 @pytest.fixture(scope="module")
 def robot(start: Callable[..., Conversation], folder: Path) -> Robot:
     """A robot that refines its poses, with odometry."""
-    numbers = [float(number) for number in (*MOUNTED.position, *MOUNTED.orientation[[1, 2, 3, 0]])]
     talk = start(
         "robot",
         f"checkpoint:={folder / 'room.safetensors'}",
@@ -110,7 +114,7 @@ def robot(start: Callable[..., Conversation], folder: Path) -> Robot:
         "threads:=1",
         "tf_mode:=map_odom",
         "odometry_source:=topic",
-        f"camera_extrinsics:={numbers}",
+        f"camera_extrinsics:={numbers_of(MOUNTED)}",
         "jump_gate:=0.0",
         remaps=("image:=/robot/image", "odometry:=/robot/odometry"),
     )
@@ -280,3 +284,85 @@ def test_without_a_map_that_can_be_used_the_network_goes_on(
     wait_until(
         lambda: complaint in onlooker.talk.diagnostics[-1].status[0].message, "diagnostics that say so"
     )
+
+
+def test_several_cameras_are_refined_each_and_fused(
+    start: Callable[..., Conversation], folder: Path, peer: TestPeer
+) -> None:
+    backwards = Pose([0.0, 0.0, 0.0], matrix_to_quaternion(euler_to_matrix(0.0, 0.0, np.pi)))
+    mounted = {"front": MOUNTED, "rear": backwards @ MOUNTED}
+    talk = start(
+        "two",
+        f"checkpoint:={folder / 'room.safetensors'}",
+        "refinement:=refine",
+        "threads:=1",
+        "tf_mode:=none",
+        "cameras:=[front, rear]",
+        "sync_tolerance:=1.0",
+        "image_transport:=compressed",
+        *(f"{name}.camera_extrinsics:={numbers_of(pose)}" for name, pose in mounted.items()),
+        remaps=tuple(f"{name}/image:=/two/{name}/image" for name in mounted),
+    )
+    robot = Refined.of(talk)
+    cameras = {
+        name: peer.publisher(CompressedImage, f"/two/{name}/image/compressed", RELIABLE) for name in mounted
+    }
+    talk.process.wait_for_output(": active")
+    for camera in cameras.values():
+        wait_until(camera.get_subscription_count, "the subscription")
+    body = SOMEWHERE[0] @ MOUNTED.inverse()
+
+    def see(rear: Room) -> dict[str, str]:
+        stamp_ns = next(stamps)
+        for name, room in (("front", ROOM), ("rear", rear)):
+            cameras[name].publish(jpeg_of(room.render(body @ mounted[name]), stamp_ns))
+        said = robot.said(stamp_ns, "map")
+        assert said["verified"] == "true"
+        assert_near(pose_from_message(robot.verified_pose(stamp_ns).pose.pose), body, metres=0.05)
+        return said
+
+    # Decoded at a part of their size for the network, the images are whole for the map.
+    assert all(int(count) > 20 for count in see(ROOM)["inliers"].split(", "))
+    assert see(OTHER_ROOM)["inliers"].endswith(", 0")
+    values = wait_until(lambda: at_rest(talk.values()), "the refiner at rest")
+    assert_refiner_adds_up(values)
+
+
+def test_after_another_checkpoint_is_loaded_nothing_comes_of_the_former_map(
+    robot: Robot, folder: Path, tiny_checkpoint: Path, content: LandmarkMap, peer: TestPeer
+) -> None:
+    far = np.array([100.0, 0.0, 0.0])
+    landmarks = replace(content.landmarks, positions=content.landmarks.positions + far.astype(np.float32))
+    images = replace(content.images, positions=content.images.positions + far)
+    replace(content, landmarks=landmarks, images=images).save(folder / "far.map")
+    normalisation = PositionNormalisation(np.array([[103.0, 2.5, 1.4]]), 0.01)
+    room_checkpoint(tiny_checkpoint, folder / "far.safetensors", normalisation=normalisation)
+    assert peer.set_parameter("/robot", "checkpoint", str(folder / "far.safetensors")).successful
+    assert peer.set_parameter("/robot", "map", "").successful
+    picture = ROOM.render(SOMEWHERE[0])
+    client = peer.client(Trigger, "/robot/load_checkpoint")
+    call = client.call_async(Trigger.Request())
+    while not call.done():
+        robot.camera.publish(message_of(picture, next(stamps)))
+        time.sleep(0.05)
+    assert call.result().success, call.result().message
+    peer.node.destroy_client(client)
+    # The answer and the poses before it come on two topics.
+    time.sleep(0.5)
+    count = len(robot.verified)
+    said = robot.said(robot.show(SOMEWHERE[0]), "map")
+    assert (said["verified"], said["map"]) == ("true", str(folder / "far.map"))
+    wait_until(lambda: len(robot.verified) > count, "a verified pose")
+    assert all(message.pose.pose.position.x > 50 for message in robot.verified[count:])
+
+
+def numbers_of(pose: Pose) -> list[float]:
+    return [float(number) for number in (*pose.position, *pose.orientation[[1, 2, 3, 0]])]
+
+
+def jpeg_of(image: RgbImage, stamp_ns: int) -> CompressedImage:
+    bgr = cv2.cvtColor(image, cv2.COLOR_RGB2BGR)
+    message = CompressedImage(format="jpeg", data=cv2.imencode(".jpg", bgr)[1].tobytes())
+    message.header.stamp = stamp_from_nanoseconds(stamp_ns)
+    message.header.frame_id = "camera_optical_frame"
+    return message

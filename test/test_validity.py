@@ -407,3 +407,53 @@ def test_a_robot_that_stands_still_does_not_jump_and_a_new_track_is_believed_in_
     assert answers[0]["causes"] == "jump" and answers[-1]["causes"] == "" and answers[-1]["jump"] == "none"
     assert any(values["jump"].startswith("a new track") for values in answers)
     assert robot.conversation.latest(refused) is None and refused not in robot.transform_stamps()
+
+
+def verified_at(x: float, stamp_ns: int = SECOND) -> Fix:
+    """A fix as a landmark map gives it: sure to a centimetre."""
+    sure = view(x)
+    assert sure.in_map is not None
+    in_map = PoseWithCovariance(sure.in_map.pose, COVARIANCE / 100)
+    return fix_of(replace(sure, in_map=in_map), stamp_ns=stamp_ns)
+
+
+@pytest.mark.parametrize("leads", [True, False])
+def test_what_a_map_verified_is_not_held_against_the_network_but_the_network_against_it(
+    checkpoint: Checkpoint, leads: bool
+) -> None:
+    judge = judge_of(checkpoint, WheelOdometry())
+    assert judge.judge(fix_of(view(50.0))).trusted
+    assert judge.judge_verified(verified_at(52.0), leads).trusted
+    assert judge.judge(fix_of(view(52.0))).trusted is leads
+    assert judge.judge(fix_of(view(50.0))).trusted is not leads
+    refused = judge.judge_verified(verified_at(53.0), leads)
+    assert refused.causes == ("jump",) and refused.fix is None
+
+
+def test_the_last_verified_pose_is_carried_on_by_odometry(checkpoint: Checkpoint) -> None:
+    odometry = WheelOdometry()
+    judge = judge_of(checkpoint, odometry, jump_gate=0.0)
+    assert judge.judge(fix_of(view(40.0))).trusted and judge.foretell(SECOND) is None
+    assert judge.judge_verified(verified_at(50.0), leads=False).trusted
+    odometry.pose = Pose([2.0, 0.0, 0.0], [1.0, 0.0, 0.0, 0.0])
+    foretold = judge.foretell(2 * SECOND)
+    assert foretold is not None
+    # The body looks 0.1 radians to the left of x.
+    np.testing.assert_allclose(
+        foretold.pose.position, [50 + 2 * np.cos(0.1), 2 * np.sin(0.1), 0.0], atol=1e-9
+    )
+    odometry.known_from_ns = 3 * SECOND
+    assert judge.foretell(2 * SECOND) is None
+    odometry.known_from_ns = 0
+    judge.reset()
+    assert judge.foretell(2 * SECOND) is None
+
+
+def test_what_a_map_verified_counts_outside_the_region_and_a_pose_that_is_none_does_not(
+    checkpoint: Checkpoint,
+) -> None:
+    judge = judge_of(checkpoint)
+    far = verified_at(50.0)
+    far = replace(far, views=(view(50.0, 1e3),))
+    assert judge.judge_verified(far, leads=True).trusted and not judge.judge(far).trusted
+    assert judge.judge_verified(replace(far, base=None, published=None), leads=True).fix is None

@@ -16,7 +16,10 @@ from hyperpose_core.geometry.poses import (
 )
 from hyperpose_core.images import RgbImage
 from hyperpose_core.inference.estimator import PoseEstimate
+from hyperpose_core.landmarks.landmark_map import LandmarkMap
 from hyperpose_core.landmarks.refinement import Prior, Refinement, Source
+from hyperpose_core.refinement.checkpoint_map import camera_of_images
+from hyperpose_core.refinement.prior import prior_of
 from hyperpose_ros.common.conversions import BadImageError
 from hyperpose_ros.common.fix import Fix, PoseWithCovariance
 from hyperpose_ros.fusion.locator import Locator
@@ -107,8 +110,9 @@ class MapLocalizer:
     def _refine(self, entry: RefinedFrame, localization: Localization, loaded_map: LoadedMap) -> RefinedFrame:
         try:
             image = whole_image(entry.decoded)
-            camera = self._camera(entry.decoded, image, localization.loaded.estimator.checkpoint.camera)
-            prior = _prior(entry.estimate)
+            trained = localization.loaded.estimator.checkpoint.camera
+            camera = self._camera(entry.decoded, image, trained, loaded_map.refiner.map)
+            prior = prior_of(entry.estimate, loaded_map.scene)
             fallbacks = self._fallbacks(entry.decoded, prior)
             refinement = loaded_map.refiner.refine(image, camera, prior, fallbacks)
         except (HyperPoseError, BadImageError) as error:
@@ -117,7 +121,9 @@ class MapLocalizer:
             return replace(entry, failure=f"{type(error).__name__}: {error}")
         return replace(entry, refinement=refinement)
 
-    def _camera(self, decoded: DecodedFrame, image: RgbImage, trained: CameraModel | None) -> CameraModel:
+    def _camera(
+        self, decoded: DecodedFrame, image: RgbImage, trained: CameraModel | None, content: LandmarkMap
+    ) -> CameraModel:
         """Return the intrinsics of a frame's whole image.
 
         Raises:
@@ -132,14 +138,7 @@ class MapLocalizer:
                 f"images of {camera.distortion_model} lenses cannot be refined: rectify them"
             )
         height, width = image.shape[:2]
-        if (height, width) == (camera.height, camera.width):
-            return camera
-        if abs(width - camera.width * height / camera.height) > 1.0:
-            raise HyperPoseError(
-                f"the image is {width}x{height}, no resized one of the checkpoint's camera "
-                f"({camera.width}x{camera.height}): publish camera_info and set use_camera_info to true"
-            )
-        return camera.resized(height, width)
+        return camera_of_images(height, width, (camera,), content)
 
     def _fallbacks(self, decoded: DecodedFrame, prior: Prior) -> tuple[Prior, ...]:
         """Return where the last verified pose, carried on by odometry, has the camera; else nothing."""
@@ -178,10 +177,6 @@ def network_error(entry: RefinedFrame) -> NetworkError | None:
         float(np.degrees(np.linalg.norm(turn))),
         chi_squared_6_cdf(square) <= _CONFIRMED,
     )
-
-
-def _prior(estimate: PoseEstimate) -> Prior:
-    return Prior(estimate.pose, estimate.covariance, estimate.scene)
 
 
 def _verified(entry: RefinedFrame) -> PoseEstimate:

@@ -146,7 +146,7 @@ class RefinementThread:
         return not self._leads or (not self._has_verified and self._lets_network_begin())
 
     def _run(self) -> None:
-        # Linux has a niceness for every thread. What OpenCV and NumPy calculate stays in this one: the threads
+        # Linux has a niceness for every thread. What OpenCV and NumPy calculate stays in this one: threads
         # of their pools would take the network's cores at its priority.
         os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), _NICENESS)
         cv2.setNumThreads(1)

@@ -14,6 +14,7 @@ from pathlib import Path
 from rclpy.lifecycle import LifecycleNode
 
 from hyperpose_core.errors import HyperPoseError
+from hyperpose_core.refinement.checkpoint_map import map_beside
 from hyperpose_ros.common.throttled_warnings import ThrottledWarnings
 from hyperpose_ros.fusion.locator import Locator
 from hyperpose_ros.fusion.validity import Judge
@@ -25,7 +26,7 @@ from hyperpose_ros.images.intake import Intake
 from hyperpose_ros.images.subscription import ImageSubscription
 from hyperpose_ros.localizer.diagnostics import SessionHealth
 from hyperpose_ros.localizer.estimator_slot import EstimatorSlot, LoadedCheckpoint
-from hyperpose_ros.localizer.loaded_map import LoadedMap, map_beside
+from hyperpose_ros.localizer.loaded_map import LoadedMap
 from hyperpose_ros.localizer.map_localizer import MapLocalizer
 from hyperpose_ros.localizer.network_localizer import NetworkLocalizer
 from hyperpose_ros.localizer.publishers import EstimatePublishers
@@ -234,7 +235,7 @@ def _with_map(loaded: LoadedCheckpoint, values: LocalizerParameters) -> LoadedCh
         HyperPoseError: the map is damaged, or does not go with the network.
     """
     path = Path(values.map) if values.map else map_beside(loaded.path)
-    if values.refinement == "off" or path is None:
+    if values.refinement == "off" or not (values.map or path.is_file()):
         return loaded
     checkpoint = loaded.estimator.checkpoint
     return replace(loaded, map=LoadedMap.load(path, checkpoint, values.use_camera_info))
