@@ -8,6 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from hyperpose_core.cli.common import add_dataset_arguments, add_device_argument, open_dataset_from
+from hyperpose_core.dataset_check.image_evidence import SampleSize
+from hyperpose_core.dataset_check.pose_check import check_poses
 from hyperpose_core.datasets.records import PosedImageSet
 from hyperpose_core.errors import HyperPoseError
 from hyperpose_core.refinement.checkpoint_map import map_beside
@@ -20,6 +22,8 @@ from hyperpose_core.refinement.training_map import (
 from hyperpose_core.training.recipe import load_recipe
 from hyperpose_core.training.report import write_training_report
 from hyperpose_core.training.trainer import Trainer
+
+_SAMPLE = SampleSize(sequences=4, anchors=16)
 
 
 def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -56,6 +60,11 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         metavar="N",
         help="build the map from at most so many images, evenly spread (default: %(default)s)",
     )
+    parser.add_argument(
+        "--unchecked",
+        action="store_true",
+        help="train even where a sample of the images contradicts their poses or camera",
+    )
     add_device_argument(parser)
     parser.set_defaults(run=run)
 
@@ -74,10 +83,11 @@ def run(arguments: argparse.Namespace) -> int:
     data = open_dataset_from(arguments)
     for cause, count in data.dropped.items():
         print(f"{data.name}: left out {count} frames: {cause}")
+    if _is_first_process() and not arguments.resume:
+        _check_poses(data, arguments.unchecked)
     trainer = Trainer(recipe, data, arguments.output, arguments.device, arguments.seed)
     checkpoint = trainer.run(resume=arguments.resume)
-    # torchrun starts several of this program; one report is enough.
-    if os.environ.get("RANK", "0") == "0":
+    if _is_first_process():
         print(f"report: {write_training_report(arguments.output)}")
         print(f"checkpoint: {checkpoint}")
         if not arguments.no_map:
@@ -107,6 +117,29 @@ def _map(checkpoint: Path, data: PosedImageSet, arguments: argparse.Namespace) -
     except HyperPoseError as error:
         return f"none: {error}"
     return f"{path}, {len(built.landmarks)} landmarks"
+
+
+def _is_first_process() -> bool:
+    """Tell whether this is the one of torchrun's processes that speaks for all."""
+    return os.environ.get("RANK", "0") == "0"
+
+
+def _check_poses(data: PosedImageSet, unchecked: bool) -> None:
+    """Hold the labels against a sample of the images.
+
+    Raises:
+        HyperPoseError: they contradict each other, and nobody said to train all the same.
+    """
+    check = check_poses([data], _SAMPLE)
+    for note in check.notes():
+        print(note)
+    if not check.mistakes:
+        return
+    more = f" (and {len(check.mistakes) - 1} more)" if len(check.mistakes) > 1 else ""
+    message = f"{data.name}: the images contradict the labels: {check.mistakes[0]}{more}"
+    if not unchecked:
+        raise HyperPoseError(f"{message}; mend them, or give --unchecked to train all the same")
+    print(f"warning: {message}")
 
 
 def _overrides(arguments: argparse.Namespace) -> dict[str, Any]:

@@ -20,6 +20,7 @@ from hyperpose_core.dataset_check.motion import (
     measure_motion,
     measure_stamps,
 )
+from hyperpose_core.dataset_check.pose_check import PoseCheck, check_poses
 from hyperpose_core.datasets import adapter_options, dataset_format, open_dataset
 from hyperpose_core.datasets.records import PosedImage, PosedImageSet
 from hyperpose_core.datasets.splits import MissingSplitError
@@ -73,6 +74,7 @@ class DatasetReport:
         parts: scenes, splits and conditions.
         coverage: how near test frames are to training frames, a scene.
         unreadable: images that cannot be read, one line each, in order.
+        poses: what the images say of the poses; None where no image was read.
         notes: what is worth knowing but nothing wrong.
         problems: what is wrong, one line each; empty for a dataset that can be used as it is.
     """
@@ -82,6 +84,7 @@ class DatasetReport:
     parts: tuple[PartReport, ...]
     coverage: tuple[Coverage, ...]
     unreadable: tuple[str, ...]
+    poses: PoseCheck | None
     notes: tuple[str, ...]
     problems: tuple[str, ...]
 
@@ -163,6 +166,8 @@ def check_dataset(
 ) -> DatasetReport:
     """Open a dataset, read every image once, and say what it holds and what is wrong.
 
+    A sample of the images is held against poses and camera (see `check_poses`).
+
     Args:
         path: the dataset.
         format: a name of `DATASET_FORMATS`, or "auto".
@@ -186,15 +191,18 @@ def check_dataset(
         for (scene, condition), records in _by_scene_and_condition(data.images).items()
     )
     unreadable = tuple(dict.fromkeys(reason for reason in sizes.values() if isinstance(reason, str)))
-    name = path.absolute().name
+    poses = check_poses(list(opened.splits.values())) if read_images and images else None
+    said = poses.notes() if poses else []
+    contradictions = map(str, poses.mistakes if poses else ())
     return DatasetReport(
-        name=name,
+        name=path.absolute().name,
         format=dataset_format(path, format),
         parts=parts,
         coverage=measure_coverage(opened.splits),
         unreadable=unreadable,
-        notes=(*opened.notes, *_notes(opened.splits, parts)),
-        problems=(*opened.problems, *_problems(opened.splits, parts, unreadable)),
+        poses=poses,
+        notes=(*opened.notes, *_notes(opened.splits, parts), *said),
+        problems=(*opened.problems, *_problems(opened.splits, parts, unreadable), *contradictions),
     )
 
 

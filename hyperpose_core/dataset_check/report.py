@@ -17,6 +17,7 @@ from hyperpose_core.dataset_check.check import (
 from hyperpose_core.dataset_check.coverage import Coverage
 from hyperpose_core.dataset_check.motion import TimeStamps
 from hyperpose_core.dataset_check.plot import coverage_figure
+from hyperpose_core.dataset_check.pose_check import PoseCheck
 from hyperpose_core.errors import HyperPoseError
 
 REPORT_FILE = "check.json"
@@ -170,8 +171,19 @@ def _plain(report: DatasetReport) -> dict[str, object]:
             for item in report.coverage
         ],
         "unreadable": list(report.unreadable),
+        "poses_by_images": None if report.poses is None else _plain_poses(report.poses),
         "notes": list(report.notes),
         "problems": list(report.problems),
+    }
+
+
+def _plain_poses(poses: PoseCheck) -> dict[str, object]:
+    """Return what images say of poses; what is not known becomes null."""
+    return {
+        name: [
+            {key: None if value != value else value for key, value in asdict(item).items()} for item in items
+        ]
+        for name, items in (("scenes", poses.scenes), ("mistakes", poses.mistakes))
     }
 
 
