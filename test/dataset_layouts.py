@@ -186,7 +186,7 @@ class BagContent:
     """What a bag is to hold.
 
     How images are stored, what says the ground truth and when, which place in the order of recording a frame
-    has, and whether two frames each are recorded at one time.
+    has, whether two frames each are recorded at one time, and what frame images are stamped with.
     """
 
     storage: str = "mcap"
@@ -197,17 +197,24 @@ class BagContent:
     distortion: Sequence[float] = (0.1, 0.0, 0.0, 0.0, 0.0)
     order: Mapping[int, int] = field(default_factory=dict)
     pairs: bool = False
+    image_frame: str = "camera_optical"
 
 
 # The camera sits 0.2 m ahead of base_link and 0.5 m above it, and looks the way the robot goes.
-_EXTRINSICS = ((0.2, 0.0, 0.5), mat2quat(np.array([[0.0, 0.0, 1.0], [-1.0, 0.0, 0.0], [0.0, -1.0, 0.0]])))
+EXTRINSICS = ((0.2, 0.0, 0.5), mat2quat(np.array([[0.0, 0.0, 1.0], [-1.0, 0.0, 0.0], [0.0, -1.0, 0.0]])))
+
+
+def base_link(frame: Shot) -> tuple[np.ndarray, np.ndarray]:
+    """Return the rotation and the position of base_link as a frame is taken."""
+    base = np.stack([frame.forward, -frame.right, -frame.down], axis=1)
+    return base, frame.position - base @ np.array(EXTRINSICS[0])
 
 
 def write_bag(folder: Path, frames: Sequence[Shot], content: BagContent = BagContent()) -> Path:  # noqa: B008
     types = get_typestore(Stores.ROS2_HUMBLE).types
-    writer = _BagWriter(folder, content.storage, types)
+    writer = BagWriter(folder, content.storage, types)
     if content.truth in ("odometry", "tf"):
-        static = writer.transform("base_link", "camera_optical", *_EXTRINSICS, 0)
+        static = writer.transform("base_link", "camera_optical", *EXTRINSICS, 0)
         writer.add("/tf_static", "tf2_msgs/msg/TFMessage", frames[0].stamp_ns, transforms=[static])
     recorded = sorted(frames, key=lambda frame: content.order.get(frame.index, frame.index))
     for place, frame in enumerate(recorded):
@@ -222,7 +229,7 @@ def write_bag(folder: Path, frames: Sequence[Shot], content: BagContent = BagCon
     return folder
 
 
-class _BagWriter:
+class BagWriter:
     def __init__(self, folder: Path, storage: str, types: Mapping[str, Any]) -> None:
         self._writer = Writer(folder, version=9, storage_plugin=StoragePlugin[storage.upper()])
         self._writer.open()
@@ -264,7 +271,7 @@ class _BagWriter:
         self._writer.write(self._connections[topic], recorded_ns, data)
 
     def image(self, frame: Shot, recorded_ns: int, content: BagContent) -> None:
-        header = self.header(frame.stamp_ns, "camera_optical")
+        header = self.header(frame.stamp_ns, content.image_frame)
         zero = [0.0] * 9
         k = [FOCAL, 0.0, 63.5, 0.0, FOCAL, 47.5, 0.0, 0.0, 1.0]
         self.add(
@@ -318,12 +325,11 @@ class _BagWriter:
         if kind == "none":
             return
         if kind == "pose":
-            pose = self._pose(frame.position, frame.quaternion(frame.camera_to_world))
+            pose = self.pose(frame.position, frame.quaternion(frame.camera_to_world))
             header = self.header(stamp_ns, "map")
             self.add("/truth", "geometry_msgs/msg/PoseStamped", recorded_ns, header=header, pose=pose)
             return
-        base = np.stack([frame.forward, -frame.right, -frame.down], axis=1)
-        position = frame.position - base @ np.array(_EXTRINSICS[0])
+        base, position = base_link(frame)
         wxyz = frame.quaternion(base)
         if kind == "tf":
             # map -> odom stands still, odom -> base_link moves.
@@ -331,9 +337,12 @@ class _BagWriter:
             corrected = self.transform("map", "odom", (10.0, 0.0, 0.0), (1, 0, 0, 0), stamp_ns)
             self.add("/tf", "tf2_msgs/msg/TFMessage", recorded_ns, transforms=[moved, corrected])
             return
+        self.odometry("map", position, wxyz, stamp_ns, recorded_ns)
+
+    def odometry(self, frame: str, position: Any, wxyz: Any, stamp_ns: int, recorded_ns: int) -> None:
         covariance = np.zeros(36)
         stamped = self.make(
-            "geometry_msgs/msg/PoseWithCovariance", pose=self._pose(position, wxyz), covariance=covariance
+            "geometry_msgs/msg/PoseWithCovariance", pose=self.pose(position, wxyz), covariance=covariance
         )
         still = self.vector("Vector3", (0, 0, 0))
         twist = self.make("geometry_msgs/msg/Twist", linear=still, angular=still)
@@ -341,13 +350,20 @@ class _BagWriter:
             "/odom",
             "nav_msgs/msg/Odometry",
             recorded_ns,
-            header=self.header(stamp_ns, "map"),
+            header=self.header(stamp_ns, frame),
             child_frame_id="base_link",
             pose=stamped,
             twist=self.make("geometry_msgs/msg/TwistWithCovariance", twist=twist, covariance=covariance),
         )
 
-    def _pose(self, position: Any, wxyz: Any) -> Any:
+    def pose_stamped(self, position: Any, wxyz: Any, stamp_ns: int) -> None:
+        header, pose = self.header(stamp_ns, "map"), self.pose(position, wxyz)
+        self.add("/amcl/pose", "geometry_msgs/msg/PoseStamped", stamp_ns, header=header, pose=pose)
+
+    def transforms(self, stamp_ns: int, *transforms: Any, topic: str = "/tf") -> None:
+        self.add(topic, "tf2_msgs/msg/TFMessage", stamp_ns, transforms=list(transforms))
+
+    def pose(self, position: Any, wxyz: Any) -> Any:
         return self.make(
             "geometry_msgs/msg/Pose", position=self.vector("Point", position), orientation=self.rotation(wxyz)
         )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -91,12 +92,36 @@ def test_label_csv_keeps_its_split_and_scales_quaternions(tmp_path: Path) -> Non
     assert len(open_dataset(path).images) == 2
 
 
-def test_label_csv_converts_world_to_camera_labels(tmp_path: Path) -> None:
-    camera_to_world = rotation_vector_to_quaternion([0.3, -0.5, 0.9])
-    w, x, y, z = camera_to_world
-    path = write_labels(tmp_path, f"shop,train,seq1,a.png,1,2,3,{w},{-x},{-y},{-z}")
-    pose = open_dataset(path, convention="world_to_camera").images[0].pose
-    assert orientation_errors_deg(pose.orientation, camera_to_world) < 1e-9
+@pytest.mark.parametrize("order", ["wxyz", "xyzw"])
+@pytest.mark.parametrize(
+    ("convention", "written"),
+    [
+        ("camera_to_world", lambda pose: pose),
+        ("centre_and_world_to_camera_rotation", lambda pose: Pose(pose.position, pose.inverse().orientation)),
+        ("world_to_camera_extrinsics", lambda pose: pose.inverse()),
+    ],
+)
+def test_label_csv_takes_every_convention(
+    convention: str, written: Callable[[Pose], Pose], order: str, tmp_path: Path
+) -> None:
+    pose = Pose(np.array([1.0, -2.0, 30.0]), rotation_vector_to_quaternion([0.3, -0.5, 0.9]))
+    w, *xyz = written(pose).orientation.tolist()
+    quaternion = [w, *xyz] if order == "wxyz" else [*xyz, w]
+    numbers = ",".join(map(repr, [*written(pose).position.tolist(), *quaternion]))
+    path = write_labels(tmp_path, f"shop,train,seq1,a.png,{numbers}")
+    options = {"convention": convention, "quaternion_order": order}
+    read = open_dataset(path, origin="0,0,20", **options).images[0].pose
+    assert orientation_errors_deg(read.orientation, pose.orientation) < 1e-9
+    np.testing.assert_allclose(read.position, [1.0, -2.0, 10.0], atol=1e-9)
+
+
+def test_an_ambiguous_convention_is_refused(tmp_path: Path) -> None:
+    path = write_labels(tmp_path, "shop,train,seq1,a.png,1,2,3,1,0,0,0")
+    names = "centre_and_world_to_camera_rotation or world_to_camera_extrinsics"
+    with pytest.raises(HyperPoseError, match=f"'world_to_camera' is unknown; use .*{names}"):
+        open_dataset(path, convention="world_to_camera")
+    with pytest.raises(HyperPoseError, match="quaternion_order 'zyxw' is unknown; use wxyz or xyzw"):
+        open_dataset(path, quaternion_order="zyxw")
 
 
 @pytest.mark.parametrize(

@@ -75,17 +75,24 @@ def match_features(first: Features, second: Features) -> tuple[Array, Array] | N
     if len(rows) < FEWEST_MATCHES:
         return None
     points, others = first.points[rows[:, 0]], second.points[rows[:, 1]]
-    _, inliers = cv2.findFundamentalMat(
+    inliers = _on_epipolar_lines(
         points * (_LONGEST_SIDE / max(first.side, _LONGEST_SIDE)),
         others * (_LONGEST_SIDE / max(second.side, _LONGEST_SIDE)),
-        cv2.USAC_MAGSAC,
-        _RANSAC_PX,
-        _RANSAC_CONFIDENCE,
-        _RANSAC_ITERATIONS,
     )
-    kept = np.empty(0, np.intp) if inliers is None else np.flatnonzero(inliers.ravel())
+    kept = np.flatnonzero(inliers)
     if len(kept) < FEWEST_MATCHES:
         return None
     # Rows are ordered by strength; every n-th keeps weak ones, too, which cover more of the image.
     kept = kept[np.linspace(0, len(kept) - 1, min(len(kept), _MOST_MATCHES)).astype(int)]
     return points[kept], others[kept]
+
+
+def _on_epipolar_lines(points: Array, others: Array) -> npt.NDArray[np.bool_]:
+    """Tell which matches fit one fundamental matrix, bool [M]."""
+    try:
+        _, inliers = cv2.findFundamentalMat(
+            points, others, cv2.USAC_MAGSAC, _RANSAC_PX, _RANSAC_CONFIDENCE, _RANSAC_ITERATIONS
+        )
+    except cv2.error:  # some matches that lie badly, as those of nearly the same image
+        return np.zeros(len(points), dtype=bool)
+    return np.zeros(len(points), dtype=bool) if inliers is None else inliers.ravel() > 0

@@ -17,6 +17,8 @@ FARTHEST_M = 100_000.0
 
 _SMALLEST_NORM = 1e-6
 _NORM_TOLERANCE = 0.01
+_LAST_ROW = (0.0, 0.0, 0.0, 1.0)
+_ROW_TOLERANCE = 1e-3
 
 
 class Findings:
@@ -83,6 +85,9 @@ class Findings:
         matrix = np.asarray(matrix, dtype=np.float64)
         if not np.isfinite(matrix).all():
             self.leave_out_faulty("pose not finite", frame)
+            return None
+        if matrix.shape == (4, 4) and not np.allclose(matrix[3], _LAST_ROW, atol=_ROW_TOLERANCE):
+            self.leave_out_faulty("matrix whose last row is not 0 0 0 1: transposed?", frame)
             return None
         try:
             return Pose.from_matrix(matrix)

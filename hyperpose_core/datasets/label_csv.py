@@ -1,9 +1,8 @@
 """Adapter for the label files of the reference implementation.
 
-One row an image: `scene,split,seq,img_path,t1,t2,t3,q1,q2,q3,q4`, the quaternion as w, x, y, z of any norm
-but zero. What the pose means is the dataset's own choice, so the caller says it: camera-to-world (7Scenes) or
-a world-to-camera quaternion beside the camera's centre (Cambridge Landmarks). Two columns more are read where
-they are there: `stamp_ns` and `condition`.
+One row an image: `scene,split,seq,img_path,t1,t2,t3,q1,q2,q3,q4`, the quaternion of any norm but zero. What
+the pose means is the dataset's own choice, so the caller says it (`CONVENTIONS`, and the quaternion's order).
+Two columns more are read where they are there: `stamp_ns` and `condition`.
 """
 
 from __future__ import annotations
@@ -11,7 +10,7 @@ from __future__ import annotations
 import csv
 import json
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -22,10 +21,15 @@ from hyperpose_core.datasets.records import PosedImage, PosedImageSet
 from hyperpose_core.datasets.splits import MissingSplitError
 from hyperpose_core.errors import HyperPoseError
 from hyperpose_core.geometry.camera import CameraModel
+from hyperpose_core.geometry.poses import Array, Pose
 from hyperpose_core.geometry.world import World
 
 COLUMNS = ("scene", "split", "seq", "img_path", "t1", "t2", "t3", "q1", "q2", "q3", "q4")
-CONVENTIONS = ("camera_to_world", "world_to_camera")
+CONVENTIONS = ("camera_to_world", "centre_and_world_to_camera_rotation", "world_to_camera_extrinsics")
+"""What t and q are: the camera's pose in the world (7Scenes); the camera's centre in the world, beside the
+rotation from the world to the camera (Cambridge Landmarks, PoseNet); or the world's pose in the camera, both
+parts inverted (COLMAP, OpenCV's extrinsics)."""
+QUATERNION_ORDERS = ("wxyz", "xyzw")
 LABELS_FILE = "labels.csv"
 
 
@@ -48,6 +52,7 @@ def open_label_csv(
     camera: str | CameraModel | None = None,
     condition: str = "",
     origin: str | Sequence[float] | None = None,
+    quaternion_order: str = "wxyz",
 ) -> PosedImageSet:
     """Read a label file.
 
@@ -55,12 +60,13 @@ def open_label_csv(
         path: the CSV file, or a folder with `labels.csv`.
         split: keep the rows whose `split` column says so; None keeps all.
         image_root: the folder that `img_path` starts from; the CSV's own folder where None.
-        convention: what the quaternion rotates: "camera_to_world" or "world_to_camera".
+        convention: what t and q are, one of `CONVENTIONS`.
         camera: the images' pinhole camera, "WIDTH,HEIGHT,FX,FY,CX,CY" in pixels, where it is known;
             by default the companion's.
         condition: the images' light or season, where the file has no such column.
         origin: where local (0, 0, 0) lies in the labels' world, x,y,z in metres; to keep a far world (UTM)
             local.
+        quaternion_order: "wxyz" or "xyzw": what q1 to q4 are.
 
     Raises:
         HyperPoseError: an option is wrong, a column or a value is missing or wrong (the row is named), or no
@@ -68,16 +74,22 @@ def open_label_csv(
     """
     if convention not in CONVENTIONS:
         raise HyperPoseError(f"convention {convention!r} is unknown; use {' or '.join(CONVENTIONS)}")
+    if quaternion_order not in QUATERNION_ORDERS:
+        raise HyperPoseError(
+            f"quaternion_order {quaternion_order!r} is unknown; use {' or '.join(QUATERNION_ORDERS)}"
+        )
     if path.is_dir():
         path = path / LABELS_FILE
     companion = _read_companion(companion_path(path))
     pinhole = parse_camera(camera) or companion[0]
     zero = np.array(parse_numbers("origin", origin, 3) if origin is not None else [0.0, 0.0, 0.0])
-    root = Path(image_root) if image_root else path.parent
+    form = _Form(
+        Path(image_root) if image_root else path.parent, convention, quaternion_order, condition, zero
+    )
     rows = _read_rows(path)
     findings = Findings()
     images = [
-        _record(f"{path}, row {number}", row, root, convention, condition, zero, findings)
+        _record(f"{path}, row {number}", row, form, findings)
         for number, row in rows
         if split is None or _text(row, "split") == split
     ]
@@ -93,6 +105,30 @@ def open_label_csv(
         dropped=findings.dropped,
         faults=findings.faults,
     )
+
+
+@dataclass(frozen=True, eq=False)
+class _Form:
+    """How rows are to be read: as the options of `open_label_csv` say."""
+
+    root: Path
+    convention: str
+    quaternion_order: str
+    condition: str
+    origin: Array
+
+    def pose(self, position: Array, quaternion: Array, where: str, findings: Findings) -> Pose | None:
+        """Return the camera's pose in the local world of t and q; None where they are no pose."""
+        if self.quaternion_order == "xyzw":
+            quaternion = np.roll(quaternion, 1)
+        said = findings.pose(position, quaternion, where)
+        if said is None:
+            return None
+        if self.convention == "world_to_camera_extrinsics":
+            said = said.inverse()
+        elif self.convention == "centre_and_world_to_camera_rotation":
+            said = Pose(said.position, said.inverse().orientation)
+        return Pose(said.position - self.origin, said.orientation)
 
 
 def _read_companion(path: Path) -> tuple[CameraModel | None, World | None]:
@@ -127,23 +163,13 @@ def _read_rows(path: Path) -> list[tuple[int, dict[str, str | None]]]:
         raise HyperPoseError(f"{path}: cannot read the label file: {error}") from error
 
 
-def _record(
-    where: str,
-    row: dict[str, str | None],
-    root: Path,
-    convention: str,
-    condition: str,
-    origin: np.ndarray,
-    findings: Findings,
-) -> PosedImage:
+def _record(where: str, row: dict[str, str | None], form: _Form, findings: Findings) -> PosedImage:
     for name in ("scene", "img_path"):
         if not _text(row, name):
             raise HyperPoseError(f"{where}: {name} is empty")
     position = np.array([_number(where, row, f"t{axis}") for axis in (1, 2, 3)])
     quaternion = np.array([_number(where, row, f"q{part}") for part in (1, 2, 3, 4)])
-    if convention == "world_to_camera":
-        quaternion = quaternion * np.array([1.0, -1.0, -1.0, -1.0])
-    pose = findings.pose(position - origin, quaternion, where)
+    pose = form.pose(position, quaternion, where, findings)
     if pose is None:
         raise HyperPoseError(f"{where}: a pose is seven finite numbers, its quaternion not zero")
     stamp = _text(row, "stamp_ns")
@@ -152,12 +178,12 @@ def _record(
     except ValueError as error:
         raise HyperPoseError(f"{where}: stamp_ns {stamp!r} is no whole number of nanoseconds") from error
     return PosedImage(
-        path=root / _text(row, "img_path"),
+        path=form.root / _text(row, "img_path"),
         pose=pose,
         scene=_text(row, "scene"),
         sequence=_text(row, "seq"),
         stamp_ns=stamp_ns,
-        condition=_text(row, "condition") or condition,
+        condition=_text(row, "condition") or form.condition,
     )
 
 

@@ -8,13 +8,13 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 
 from hyperpose_core.datasets.findings import Findings
-from hyperpose_core.datasets.options import parse_number, parse_numbers
+from hyperpose_core.datasets.options import parse_flag, parse_number, parse_numbers
 from hyperpose_core.datasets.records import PosedImage, PosedImageSet
 from hyperpose_core.datasets.rosbag_poses import GroundTruth, GroundTruthOptions
 from hyperpose_core.datasets.rosbag_reading import (
@@ -42,6 +42,9 @@ _IMAGE_TYPES = (RAW_IMAGE, COMPRESSED_IMAGE)
 _CAMERA_INFO = "sensor_msgs/msg/CameraInfo"
 _NANOSECONDS = 1_000_000_000
 _PLUMB_BOB_COEFFICIENTS = 5
+_AXES = ("optical", "body")
+_OPTICAL_IN_BODY = Pose(np.zeros(3), np.array([0.5, -0.5, 0.5, -0.5]))
+_SKYWARD = 0.8  # the cosine of 37 degrees
 
 
 @dataclass(frozen=True)
@@ -82,6 +85,8 @@ def open_rosbag(
     test_every: str | int | None = None,
     test_fraction: str | float | None = None,
     test_sequences: str | Sequence[str] | None = None,
+    camera_axes: str | None = None,
+    same_world: str | bool = False,
 ) -> PosedImageSet:
     """Read a bag, or a folder of bags that were recorded in one world.
 
@@ -94,10 +99,12 @@ def open_rosbag(
         image_topic: raw or compressed images; the bag's only such topic by default.
         camera_info_topic: by default `camera_info` beside the image topic, where it is.
         pose_topic: PoseStamped, PoseWithCovarianceStamped or Odometry; the bag's only such topic by default.
-        world_frame: take the ground truth from TF instead, in this frame; "map" where there is no pose topic.
+        world_frame: take the ground truth from TF instead, in this frame; "map" where there is no pose topic,
+            or odometry only.
         pose_frame: the frame whose pose the ground truth says. By default odometry's child frame, else the
             camera's.
-        camera_frame: the camera's optical frame; the images' frame by default.
+        camera_frame: the camera's optical frame; the images' frame by default, or the one frame below it in
+            TF that is called optical.
         extrinsics: pose of the camera's optical frame in `pose_frame` as x,y,z,roll,pitch,yaw in metres and
             radians; TF's by default.
         max_gap: the longest time between two ground truth poses to interpolate over, seconds.
@@ -110,6 +117,10 @@ def open_rosbag(
         test_every: of so many blocks, one is for testing.
         test_fraction: the last fraction of every bag is for testing instead.
         test_sequences: these bags are for testing instead, separated by commas.
+        camera_axes: what axes the camera's frame has: "optical" (x right, y down, z forward) or "body" (x
+            forward, y left, z up). Optical by default, unless the camera would then look at the sky all the
+            time.
+        same_world: true takes several bags whose poses are in an odometry frame for one world.
 
     Raises:
         HyperPoseError: there is no bag, it is damaged or lacks what is needed (the message lists what it
@@ -124,6 +135,7 @@ def open_rosbag(
             topic=pose_topic,
             world=world_frame,
             body=pose_frame,
+            camera_is_said=camera_frame is not None,
             extrinsics=_parse_extrinsics(extrinsics),
             longest_gap_ns=round(parse_number("max_gap", max_gap, above=0.0) * _NANOSECONDS),
         ),
@@ -143,6 +155,18 @@ def open_rosbag(
     worlds = sorted({part.world for part in parts})
     if len(worlds) > 1:
         raise HyperPoseError(f"{path}: the bags' poses are in different frames: {', '.join(worlds)}")
+    if (
+        len(parts) > 1
+        and any(part.is_odometry for part in parts)
+        and not parse_flag("same_world", same_world)
+    ):
+        raise HyperPoseError(
+            f"{path}: the poses of {len(parts)} bags are in frame {worlds[0]!r} of odometry, which begins "
+            "anew with every recording: give option world_frame=map, if TF leads there, or pose_topic of "
+            "poses in a map, or open one bag at a time; same_world=true if it did go on from bag to bag"
+        )
+    is_said = extrinsics is not None and camera_axes is None
+    images = images if is_said else _with_optical_axes(images, camera_axes, worlds[0], path)
     cameras = {part.camera for part in parts}
     return PosedImageSet(
         name=name if split is None else f"{name} {split}",
@@ -154,11 +178,31 @@ def open_rosbag(
     )
 
 
+def _with_optical_axes(
+    images: list[PosedImage], axes: str | None, world: str, path: Path
+) -> list[PosedImage]:
+    """Return images whose poses are those of optical frames, whatever axes they have been given with."""
+    if axes not in (None, *_AXES):
+        raise HyperPoseError(f"option camera_axes is {axes!r}; give {' or '.join(_AXES)}")
+    if axes == "body":
+        return [replace(image, pose=image.pose @ _OPTICAL_IN_BODY) for image in images]
+    height = float(np.mean([image.pose.rotation()[2, 2] for image in images]))
+    if axes is None and height > _SKYWARD:
+        raise HyperPoseError(
+            f"{path}: the poses' z axes point up in {world!r}, so that the camera would look at the sky: "
+            "they are probably of a body (x forward, y left, z up). Give option camera_frame or pose_frame, if TF "
+            "connects body and optical frame, camera_axes=body if the camera is where the poses are, or "
+            "camera_axes=optical if it does look up"
+        )
+    return images
+
+
 @dataclass(frozen=True, eq=False)
 class _Part:
     images: list[PosedImage]
     camera: CameraModel | None
     world: str
+    is_odometry: bool
 
 
 def _read_bag(path: Path, topics: _Topics, scene: str, origin: np.ndarray, findings: Findings) -> _Part:
@@ -190,7 +234,7 @@ def _read_bag(path: Path, topics: _Topics, scene: str, origin: np.ndarray, findi
                 reader=BagImage(source, frame.recorded_ns, frame.place),
             )
         )
-    return _Part(images, camera, ground_truth.world)
+    return _Part(images, camera, ground_truth.world, ground_truth.is_odometry)
 
 
 def _frames(bag: Bag, topic: str, topics: _Topics, findings: Findings) -> tuple[list[_Frame], str]:

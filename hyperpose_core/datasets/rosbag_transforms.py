@@ -52,7 +52,15 @@ class TransformTree:
 
     def listing(self) -> str:
         """Return the names of all frames, for people."""
-        return ", ".join(sorted({*self._parents, *self._parents.values()})) or "none"
+        return ", ".join(sorted(self.frames())) or "none"
+
+    def frames(self) -> set[str]:
+        """Return the names of all frames."""
+        return {*self._parents, *self._parents.values()}
+
+    def children(self, parent: str) -> list[str]:
+        """Return the names of the frames right below one."""
+        return sorted(child for child, above in self._parents.items() if above == parent)
 
     def connects(self, parent: str, child: str) -> bool:
         """Tell whether both frames belong to one tree."""
