@@ -189,10 +189,10 @@ def _with_optical_axes(
     height = float(np.mean([image.pose.rotation()[2, 2] for image in images]))
     if axes is None and height > _SKYWARD:
         raise HyperPoseError(
-            f"{path}: the poses' z axes point up in {world!r}, so that the camera would look at the sky: "
-            "they are probably of a body (x forward, y left, z up). Give option camera_frame or pose_frame, if "
-            "TF connects body and optical frame, camera_axes=body if the camera is where the poses are, or "
-            "camera_axes=optical if it does look up"
+            f"{path}: the poses' z axes point up in {world!r}, so that the camera would look at the "
+            "sky: they are probably of a body (x forward, y left, z up). Give option camera_frame or "
+            "pose_frame, if TF connects body and optical frame, camera_axes=body if the camera is where the "
+            "poses are, or camera_axes=optical if it does look up"
         )
     return images
 
