@@ -8,14 +8,17 @@ from __future__ import annotations
 
 import os
 import stat
+import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
 
 from hyperpose_core.errors import HyperPoseError
+from hyperpose_core.limits import LARGEST_TABLE_BYTES
 
 _PARTIAL_SUFFIX = ".partial"
+_PIECE_BYTES = 1 << 22
 
 
 @contextmanager
@@ -62,6 +65,26 @@ def read_bytes(path: Path, what: str = "file", largest: int | None = None) -> by
     return data
 
 
+def read_text(
+    path: Path, what: str = "file", largest: int = LARGEST_TABLE_BYTES, errors: str = "strict"
+) -> str:
+    """Read a whole text file in UTF-8, with or without a byte order mark.
+
+    Args:
+        path: a regular file.
+        what: what it should be, for the errors.
+        largest: the most bytes it may have.
+        errors: what to do with bytes that are no text, as `bytes.decode` has it.
+
+    Raises:
+        HyperPoseError: it cannot be read, see `opened`, is too large, or no text.
+    """
+    try:
+        return read_bytes(path, what, largest).decode("utf-8-sig", errors)
+    except UnicodeDecodeError as error:
+        raise HyperPoseError(f"{path}: cannot read the {what}: it is no text in UTF-8") from error
+
+
 @contextmanager
 def replacing(path: Path, what: str = "file") -> Iterator[BinaryIO]:
     """Give a stream whose content takes the place of a file once it is whole and on the disk.
@@ -106,6 +129,19 @@ def replace_text(path: Path, content: str, what: str = "file") -> None:
         HyperPoseError: it cannot be written.
     """
     replace_bytes(path, content.encode(), what)
+
+
+def checksum(path: Path) -> int:
+    """Return the CRC-32 of a file, read piece by piece.
+
+    Raises:
+        HyperPoseError: it cannot be read, see `opened`.
+    """
+    value = 0
+    with opened(path) as stream:
+        while piece := stream.read(_PIECE_BYTES):
+            value = zlib.crc32(piece, value)
+    return value
 
 
 def _descriptor(path: Path, what: str) -> int:

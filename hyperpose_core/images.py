@@ -6,6 +6,7 @@ needs PyTorch, which is imported where it is used: landmark maps do without.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
@@ -16,7 +17,10 @@ import numpy as np
 import numpy.typing as npt
 
 from hyperpose_core.errors import HyperPoseError
+from hyperpose_core.files import read_bytes
 from hyperpose_core.geometry.camera import CameraModel
+from hyperpose_core.image_headers import FORMATS, JPEG_BEGIN, PNG_BEGIN, encoded_size
+from hyperpose_core.limits import LARGEST_IMAGE_BYTES, LARGEST_IMAGE_PIXELS, LARGEST_INPUT_PIXELS
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -26,8 +30,7 @@ RgbImage = npt.NDArray[np.uint8]
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
 
-_JPEG_BEGIN = b"\xff\xd8"
-_END_OF_FILE = {_JPEG_BEGIN: b"\xff\xd9", b"\x89PNG": b"IEND"}
+_END_OF_FILE = {JPEG_BEGIN: b"\xff\xd9", PNG_BEGIN: b"IEND"}
 
 # An eighth saves hardly more than a quarter, and changes the input most.
 _REDUCED_MODES = {
@@ -54,15 +57,11 @@ def read_image(path: Path) -> RgbImage:
     Raises:
         HyperPoseError: the file is missing, unreadable or no image; the message names it.
     """
-    try:
-        data = Path(path).read_bytes()
-    except OSError as error:
-        raise HyperPoseError(f"{path}: cannot read the image: {error.strerror or error}") from error
-    return decode_image(data, str(path))
+    return decode_image(read_bytes(path, "image", LARGEST_IMAGE_BYTES), str(path))
 
 
 def decode_image(data: bytes, origin: str, reduction: int = 1) -> RgbImage:
-    """Decode JPEG, PNG or another format that OpenCV reads, as RGB uint8 [H, W, 3].
+    """Decode JPEG, PNG or another of `image_headers.FORMATS`, as RGB uint8 [H, W, 3].
 
     Args:
         data: the encoded bytes.
@@ -71,16 +70,36 @@ def decode_image(data: bytes, origin: str, reduction: int = 1) -> RgbImage:
             the low frequencies of its blocks are transformed. Other formats keep their size.
 
     Raises:
-        HyperPoseError: the bytes are no image.
+        HyperPoseError: the bytes are no image, a damaged one, or one of too many pixels.
     """
+    mode = _REDUCED_MODES[reduction if data.startswith(JPEG_BEGIN) else 1]
+    return np.asarray(cv2.cvtColor(_decoded(data, origin, mode), cv2.COLOR_BGR2RGB), dtype=np.uint8)
+
+
+def decode_mosaic(data: bytes, origin: str) -> npt.NDArray[np.uint8] | None:
+    """Decode an image of one channel of bytes [H, W], such as a Bayer mosaic; None where it is another one.
+
+    Raises:
+        HyperPoseError: the bytes are no image, a damaged one, or one of too many pixels.
+    """
+    image = _decoded(data, origin, cv2.IMREAD_UNCHANGED)
+    return np.asarray(image, dtype=np.uint8) if image.ndim == 2 and image.dtype == np.uint8 else None
+
+
+def _decoded(data: bytes, origin: str, mode: int) -> npt.NDArray[np.integer | np.floating]:
+    size = encoded_size(data)
+    if size is not None and not 0 < size[0] * size[1] <= LARGEST_IMAGE_PIXELS:
+        raise HyperPoseError(
+            f"{origin}: an image of {size[1]}x{size[0]} pixels; 1 to {LARGEST_IMAGE_PIXELS:,} pixels are read"
+        )
     try:
-        mode = _REDUCED_MODES[reduction if data.startswith(_JPEG_BEGIN) else 1]
-        image = cv2.imdecode(np.frombuffer(data, dtype=np.uint8), mode) if _is_whole(data) else None
+        is_image = size is not None and _is_whole(data)
+        image = cv2.imdecode(np.frombuffer(data, dtype=np.uint8), mode) if is_image else None
     except cv2.error:
         image = None
     if image is None:
-        raise HyperPoseError(f"{origin}: not an image that can be decoded (JPEG or PNG expected)")
-    return np.asarray(cv2.cvtColor(image, cv2.COLOR_BGR2RGB), dtype=np.uint8)
+        raise HyperPoseError(f"{origin}: not an image that can be decoded ({FORMATS} expected)")
+    return image
 
 
 def _is_whole(data: bytes) -> bool:
@@ -129,15 +148,28 @@ class Preprocessing:
         shorter = self.resize if isinstance(self.resize, int) else min(self.resize)
         if shorter < 1 or (self.crop is not None and not 1 <= self.crop <= shorter):
             raise ValueError(f"resize {self.resize} and crop {self.crop} leave no image")
+        if (
+            math.prod((shorter, shorter) if isinstance(self.resize, int) else self.resize)
+            > LARGEST_INPUT_PIXELS
+        ):
+            raise ValueError(f"resize {self.resize} makes more than {LARGEST_INPUT_PIXELS:,} pixels")
 
     def resized_size(self, height: int, width: int) -> tuple[int, int]:
-        """Return (height, width) after resizing an image of the given height and width."""
+        """Return (height, width) after resizing an image of the given height and width.
+
+        Raises:
+            HyperPoseError: the image has no pixels, or is so narrow that resizing makes far too many.
+        """
         if not isinstance(self.resize, int):
             return self.resize
-        scale = self.resize / min(height, width)
-        return (
-            (self.resize, round(width * scale)) if height <= width else (round(height * scale), self.resize)
-        )
+        shorter, longer = min(height, width), max(height, width)
+        if shorter < 1 or self.resize**2 * longer > LARGEST_INPUT_PIXELS * shorter:
+            raise HyperPoseError(
+                f"an image of {width}x{height} pixels, whose shorter side is resized to {self.resize}, makes "
+                f"more than {LARGEST_INPUT_PIXELS:,} pixels or none"
+            )
+        resized = round(longer * (self.resize / shorter))
+        return (self.resize, resized) if height <= width else (resized, self.resize)
 
     def input_size(self, height: int, width: int) -> tuple[int, int]:
         """Return (height, width) of the network's input for an image of the given height and width."""

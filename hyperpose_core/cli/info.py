@@ -17,7 +17,7 @@ from hyperpose_core.checkpoint.file import (
     load_checkpoint,
 )
 from hyperpose_core.compression.report import accuracy_lines, compression_table
-from hyperpose_core.errors import HyperPoseError
+from hyperpose_core.errors import named
 from hyperpose_core.inference.engines.engine import EXPORTED_SUFFIX
 from hyperpose_core.models.base import PoseModel
 from hyperpose_core.models.registry import build_model, restore_model
@@ -93,10 +93,8 @@ def run(arguments: argparse.Namespace) -> int:
         checkpoint, content = file.checkpoint, _section("exported", _flatten(file.export))
     else:
         checkpoint = load_checkpoint(path)
-        try:
+        with named(path):
             network = restore_model(checkpoint.architecture, checkpoint.options, checkpoint.state)
-        except HyperPoseError as error:
-            raise HyperPoseError(f"{path}: {error}") from error
         content = _size_table(network)
     print(f"{path} ({path.stat().st_size:,} bytes)")
     for line in describe(checkpoint, content):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import csv
+import io
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -14,7 +15,8 @@ from hyperpose_core.cli.common import (
     add_map_arguments,
     map_refiner_from,
 )
-from hyperpose_core.errors import HyperPoseError
+from hyperpose_core.errors import HyperPoseError, named
+from hyperpose_core.files import replace_text
 from hyperpose_core.geometry.poses import Array, Pose
 from hyperpose_core.images import RgbImage, read_image
 from hyperpose_core.inference.estimator import (
@@ -60,8 +62,9 @@ def run(arguments: argparse.Namespace) -> int:
     columns = _COLUMNS if refiner is None else (*_COLUMNS, *_MAP_COLUMNS)
     rows = []
     for path in arguments.images:
-        image = read_image(path)
-        estimate = estimator.estimate([image])[0]
+        with named(path):
+            image = read_image(path)
+            estimate = estimator.estimate([image])[0]
         print(_line(path, estimate))
         row = _row(path, estimate)
         if refiner is not None:
@@ -121,11 +124,9 @@ def _pose_columns(pose: Pose) -> dict[str, object]:
 
 
 def _write(path: Path, columns: Sequence[str], rows: list[dict[str, object]]) -> None:
-    try:
-        with path.open("w", newline="", encoding="utf-8") as stream:
-            table = csv.DictWriter(stream, fieldnames=columns)
-            table.writeheader()
-            table.writerows(rows)
-    except OSError as error:
-        raise HyperPoseError(f"{path}: cannot write: {error.strerror}") from error
+    text = io.StringIO(newline="")
+    table = csv.DictWriter(text, fieldnames=columns)
+    table.writeheader()
+    table.writerows(rows)
+    replace_text(path, text.getvalue(), "table of poses")
     print(f"{len(rows)} poses written to {path}", file=sys.stderr)

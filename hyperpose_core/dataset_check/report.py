@@ -19,6 +19,8 @@ from hyperpose_core.dataset_check.motion import TimeStamps
 from hyperpose_core.dataset_check.plot import coverage_figure
 from hyperpose_core.dataset_check.pose_check import PoseCheck
 from hyperpose_core.errors import HyperPoseError
+from hyperpose_core.evaluation.plot_style import save_figure
+from hyperpose_core.files import replace_text
 
 REPORT_FILE = "check.json"
 NEAREST_FILE = "nearest_training_frames.csv"
@@ -55,11 +57,11 @@ def write_report(report: DatasetReport, folder: Path) -> list[Path]:
     files = [folder / REPORT_FILE]
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        files[0].write_text(json.dumps(_plain(report), indent=2) + "\n", encoding="utf-8")
+        replace_text(files[0], json.dumps(_plain(report), indent=2) + "\n", "report")
         if report.coverage:
             files += [folder / NEAREST_FILE, folder / PLOT_FILE]
             _write_nearest(files[1], report.coverage)
-            coverage_figure(report.coverage).savefig(files[2], dpi=110)
+            save_figure(coverage_figure(report.coverage), files[2], 110)
     except OSError as error:
         raise HyperPoseError(f"{folder}: cannot write the report: {error.strerror or error}") from error
     return files

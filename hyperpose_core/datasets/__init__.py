@@ -23,6 +23,7 @@ from hyperpose_core.datasets.tum import looks_like_tum, open_tum
 from hyperpose_core.errors import HyperPoseError
 from hyperpose_core.geometry.camera import CameraModel
 from hyperpose_core.geometry.world import World
+from hyperpose_core.untrusted import reading
 
 __all__ = [
     "DATASET_FORMATS",
@@ -86,7 +87,8 @@ def open_dataset(
     for option in options:
         if option not in known:
             raise HyperPoseError(f"the {name} adapter has no option {option!r}; it has: {', '.join(known)}")
-    return DATASET_FORMATS[name](path, split=split, **options)
+    with reading(path, "dataset"):
+        return DATASET_FORMATS[name](path, split=split, **options)
 
 
 def adapter_options(name: str) -> list[str]:

@@ -21,6 +21,7 @@ from hyperpose_core.datasets.options import parse_camera, parse_names
 from hyperpose_core.datasets.records import PosedImage, PosedImageSet
 from hyperpose_core.datasets.splits import MissingSplitError
 from hyperpose_core.errors import HyperPoseError
+from hyperpose_core.files import read_text
 from hyperpose_core.geometry.camera import CameraModel
 from hyperpose_core.geometry.poses import Pose
 from hyperpose_core.geometry.world import World
@@ -176,13 +177,9 @@ def _read_scene(folder: Path, split: str | None, variants: _Variants, findings: 
 
 
 def _read_rows(path: Path, findings: Findings) -> Iterator[tuple[str, Pose]]:
-    try:
-        lines = path.read_text("utf-8-sig").splitlines()
-    except FileNotFoundError as error:
-        raise MissingSplitError(f"{path}: no such file, so the scene has no such split") from error
-    except (OSError, UnicodeDecodeError) as error:
-        raise HyperPoseError(f"{path}: cannot read the labels: {error}") from error
-    for number, line in enumerate(lines, start=1):
+    if not path.exists():
+        raise MissingSplitError(f"{path}: no such file, so the scene has no such split")
+    for number, line in enumerate(read_text(path, "label file").splitlines(), start=1):
         parts = line.split()
         if not parts:
             continue

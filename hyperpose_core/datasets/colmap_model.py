@@ -14,8 +14,10 @@ from pathlib import Path
 import numpy as np
 
 from hyperpose_core.errors import HyperPoseError
+from hyperpose_core.files import read_bytes, read_text
 from hyperpose_core.geometry.camera import CameraModel
 from hyperpose_core.geometry.poses import Array
+from hyperpose_core.limits import LARGEST_TABLE_BYTES
 
 # Name and number of parameters of each camera model, by COLMAP's model id.
 _MODELS = (
@@ -120,11 +122,7 @@ def read_images(path: Path) -> list[ColmapImage]:
 
 
 def _rows(path: Path) -> Iterator[tuple[int, str]]:
-    try:
-        lines = path.read_text("utf-8-sig").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        raise HyperPoseError(f"{path}: cannot read it: {error}") from error
-    for number, line in enumerate(lines, start=1):
+    for number, line in enumerate(read_text(path, "model").splitlines(), start=1):
         if not line.startswith("#"):
             yield number, line.strip()
 
@@ -179,10 +177,7 @@ class _Bytes:
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        try:
-            self._data = path.read_bytes()
-        except OSError as error:
-            raise HyperPoseError(f"{path}: cannot read it: {error.strerror}") from error
+        self._data = read_bytes(path, "model", LARGEST_TABLE_BYTES)
         self._at = 0
 
     def take(self, layout: str) -> tuple[float, ...]:

@@ -14,8 +14,10 @@ from torch import Tensor
 from tqdm import tqdm
 
 from hyperpose_core.datasets.records import PosedImage
-from hyperpose_core.errors import HyperPoseError
+from hyperpose_core.errors import HyperPoseError, named
+from hyperpose_core.files import checksum, read_bytes, replace_text, replacing
 from hyperpose_core.images import Preprocessing
+from hyperpose_core.untrusted import parse_json
 
 
 class ImageCache:
@@ -34,11 +36,10 @@ class ImageCache:
         self.fingerprint = _fingerprint(images, preprocessing)
         description = folder / "images.json"
         data = folder / "images.npy"
-        if not (data.exists() and description.exists() and description.read_text() == self.fingerprint):
-            folder.mkdir(parents=True, exist_ok=True)
-            description.unlink(missing_ok=True)
+        if not _is_whole(data, description, self.fingerprint):
             _fill(data, images, preprocessing)
-            description.write_text(self.fingerprint)
+            content = {"fingerprint": self.fingerprint, "crc32": checksum(data)}
+            replace_text(description, json.dumps(content), "description of the images")
         self._pixels = np.load(data, mmap_mode="r")
 
     @property
@@ -52,17 +53,36 @@ class ImageCache:
 
 
 def _fill(path: Path, images: Sequence[PosedImage], preprocessing: Preprocessing) -> None:
-    first = preprocessing.resized(images[0].read())
-    pixels = np.lib.format.open_memmap(path, mode="w+", dtype=np.uint8, shape=(len(images), *first.shape))
-    for index, record in enumerate(tqdm(images, desc="decoding images", unit="image", dynamic_ncols=True)):
+    with named(images[0].path):
+        first = preprocessing.resized(images[0].read())
+    header = {"descr": "|u1", "fortran_order": False, "shape": (len(images), *first.shape)}
+    # Written, not mapped: a full disk is then an error, where touching mapped memory ends the process.
+    with replacing(path, "decoded images") as stream:
+        np.lib.format.write_array_header_1_0(stream, header)
+        for record in tqdm(images, desc="decoding images", unit="image", dynamic_ncols=True):
+            stream.write(_resized(record, preprocessing, first.shape))
+
+
+def _resized(record: PosedImage, preprocessing: Preprocessing, shape: torch.Size) -> memoryview:
+    with named(record.path):
         image = preprocessing.resized(record.read())
-        if image.shape != first.shape:
-            raise HyperPoseError(
-                f"{record.path}: {image.shape[2]}x{image.shape[1]} after resizing, where the first image is "
-                f"{first.shape[2]}x{first.shape[1]}; give the recipe an exact `resize: [height, width]`"
-            )
-        pixels[index] = image.numpy()
-    pixels.flush()
+    if image.shape != shape:
+        raise HyperPoseError(
+            f"{record.path}: {image.shape[2]}x{image.shape[1]} after resizing, where the first image is "
+            f"{shape[2]}x{shape[1]}; give the recipe an exact `resize: [height, width]`"
+        )
+    return image.contiguous().numpy().data
+
+
+def _is_whole(data: Path, description: Path, fingerprint: str) -> bool:
+    """Tell whether the cache is there, of these images, and as it was written."""
+    if not (data.is_file() and description.is_file()):
+        return False
+    try:
+        content = parse_json(read_bytes(description), description)
+        return bool(content == {"fingerprint": fingerprint, "crc32": checksum(data)})
+    except HyperPoseError:
+        return False
 
 
 def _fingerprint(images: Sequence[PosedImage], preprocessing: Preprocessing) -> str:

@@ -8,18 +8,22 @@ Two columns more are read where they are there: `stamp_ns` and `condition`.
 from __future__ import annotations
 
 import csv
-import json
+import io
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 
+from hyperpose_core.files import read_bytes
+from hyperpose_core.limits import LARGEST_DOCUMENT_BYTES
+from hyperpose_core.untrusted import parse_json, reading
 from hyperpose_core.datasets.findings import Findings
 from hyperpose_core.datasets.options import parse_camera, parse_numbers
 from hyperpose_core.datasets.records import PosedImage, PosedImageSet
 from hyperpose_core.datasets.splits import MissingSplitError
 from hyperpose_core.errors import HyperPoseError
+from hyperpose_core.files import read_text
 from hyperpose_core.geometry.camera import CameraModel
 from hyperpose_core.geometry.poses import Array, Pose
 from hyperpose_core.geometry.world import World
@@ -135,12 +139,10 @@ def _read_companion(path: Path) -> tuple[CameraModel | None, World | None]:
     """Read what a companion says; nothing where there is none."""
     if not path.exists():
         return None, None
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+    with reading(path, "camera and world"):
+        content = parse_json(read_bytes(path, "companion", LARGEST_DOCUMENT_BYTES), path)
         camera, world = content["camera"], World.from_dict(content["world"])
         return None if camera is None else CameraModel.from_dict(camera), world
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise HyperPoseError(f"{path}: does not say a camera and a world: {error!r}") from error
 
 
 def _shifted(world: World, origin: np.ndarray) -> World:
@@ -148,18 +150,15 @@ def _shifted(world: World, origin: np.ndarray) -> World:
 
 
 def _read_rows(path: Path) -> list[tuple[int, dict[str, str | None]]]:
+    reader = csv.DictReader(io.StringIO(read_text(path, "label file"), newline=""))
     try:
-        with path.open(newline="", encoding="utf-8-sig") as stream:
-            reader = csv.DictReader(stream)
-            header = [name.strip() for name in reader.fieldnames or ()]
-            reader.fieldnames = header
-            missing = [name for name in COLUMNS if name not in header]
-            if missing:
-                raise HyperPoseError(
-                    f"{path}: column {missing[0]!r} is missing; expected {','.join(COLUMNS)}"
-                )
-            return [(reader.line_num, row) for row in reader]
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        header = [name.strip() for name in reader.fieldnames or ()]
+        reader.fieldnames = header
+        missing = [name for name in COLUMNS if name not in header]
+        if missing:
+            raise HyperPoseError(f"{path}: column {missing[0]!r} is missing; expected {','.join(COLUMNS)}")
+        return [(reader.line_num, row) for row in reader]
+    except csv.Error as error:
         raise HyperPoseError(f"{path}: cannot read the label file: {error}") from error
 
 

@@ -12,6 +12,7 @@ from hyperpose_core.geometry.camera import CameraModel
 from hyperpose_core.geometry.poses import Array, Pose
 from hyperpose_core.geometry.world import World
 from hyperpose_core.images import RgbImage, read_image
+from hyperpose_core.untrusted import reading
 
 ImageReader = Callable[[Path], RgbImage]
 
@@ -44,7 +45,8 @@ class PosedImage:
         Raises:
             HyperPoseError: the file is missing or no image.
         """
-        return self.reader(self.path)
+        with reading(self.path, "image"):
+            return self.reader(self.path)
 
 
 @dataclass(frozen=True, eq=False)

@@ -16,6 +16,7 @@ from hyperpose_core.datasets.options import parse_flag, parse_names, parse_numbe
 from hyperpose_core.datasets.records import PosedImage, PosedImageSet
 from hyperpose_core.datasets.robotcar_runs import INS_FILE, RobotCarRun, common_origin, load_run, run_names
 from hyperpose_core.errors import HyperPoseError
+from hyperpose_core.files import read_text
 
 # The runs that MapNet, AtLoc and the paper's Table 4 train and test on.
 NAMED_SPLITS: Mapping[str, tuple[str, ...]] = {
@@ -128,7 +129,7 @@ def _dates_of(root: Path, split: str | None) -> Sequence[str]:
             f"RobotCar split {split!r} is unknown: there is no {path}, and the named ones are "
             f"{', '.join(NAMED_SPLITS)}"
         )
-    lines = path.read_text("utf-8-sig", "replace").splitlines()
+    lines = read_text(path, "split file", errors="replace").splitlines()
     dates = [date for date in (line.split("#")[0].strip() for line in lines) if date]
     if not dates:
         raise HyperPoseError(f"{path}: names no run; expected a date such as 2014-06-26-08-53-56 a line")

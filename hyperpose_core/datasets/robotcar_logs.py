@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from hyperpose_core.errors import HyperPoseError
+from hyperpose_core.files import read_text
 from hyperpose_core.geometry.poses import Array
 
 Stamps = npt.NDArray[np.int64]
@@ -116,7 +117,7 @@ def read_stamps(path: Path) -> tuple[Stamps, int]:
     Raises:
         HyperPoseError: the file is missing, or none of its lines is a stamp.
     """
-    lines = [line for line in _read_text(path).splitlines() if line.strip()]
+    lines = [line for line in read_text(path, "log", errors="replace").splitlines() if line.strip()]
     words = [line.split()[0] for line in lines]
     found = sorted({int(word) for word in words if word.isascii() and word.isdigit() and len(word) < 17})
     if not found:
@@ -188,16 +189,9 @@ def read_gps(path: Path) -> GpsLog:
     )
 
 
-def _read_text(path: Path) -> str:
-    try:
-        return path.read_bytes().decode("utf-8-sig", errors="replace")
-    except OSError as error:
-        raise HyperPoseError(f"{path}: cannot read the log: {error.strerror or error}") from error
-
-
 def _read_table(path: Path, number_names: list[str], text_names: list[str]) -> _Table:
     """Read a CSV log, sorted by its first number column; a repeated stamp counts as unreadable."""
-    text = _read_text(path)
+    text = read_text(path, "log", errors="replace")
     lines = text.splitlines()
     header = [name.strip() for name in lines[0].split(",")] if lines else []
     for name in number_names + text_names:

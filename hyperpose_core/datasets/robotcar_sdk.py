@@ -9,7 +9,6 @@ frame (x forward, y right, z down) turned by half a turn about x.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,13 +18,16 @@ import numpy as np
 import numpy.typing as npt
 
 from hyperpose_core.errors import HyperPoseError
+from hyperpose_core.files import read_bytes, read_text
 from hyperpose_core.geometry.camera import CameraModel
 from hyperpose_core.geometry.poses import (
     Pose,
     euler_to_matrix,
     matrix_to_quaternion,
 )
-from hyperpose_core.images import RgbImage, debayer, decode_image
+from hyperpose_core.images import RgbImage, debayer, decode_image, decode_mosaic
+from hyperpose_core.limits import LARGEST_DOCUMENT_BYTES, LARGEST_IMAGE_BYTES, LARGEST_TABLE_BYTES
+from hyperpose_core.untrusted import parse_json
 
 SDK_ADDRESS = "https://github.com/ori-mrg/robotcar-dataset-sdk"
 
@@ -196,12 +198,7 @@ def read_undistortion(table: Path, width: int, height: int) -> npt.NDArray[np.fl
     Raises:
         HyperPoseError: the file cannot be read, or is not the table of images of this size.
     """
-    try:
-        values = np.frombuffer(table.read_bytes(), dtype=np.uint8)
-    except OSError as error:
-        raise HyperPoseError(
-            f"{table}: cannot read the distortion table: {error.strerror or error}"
-        ) from error
+    values = np.frombuffer(read_bytes(table, "distortion table", LARGEST_TABLE_BYTES * 2), dtype=np.uint8)
     expected = 2 * width * height * 8
     if values.size != expected:
         raise HyperPoseError(
@@ -217,17 +214,9 @@ def read_raw(path: Path) -> npt.NDArray[np.uint8]:
     Raises:
         HyperPoseError: the file is missing or no image.
     """
-    try:
-        data = path.read_bytes()
-    except OSError as error:
-        raise HyperPoseError(f"{path}: cannot read the image: {error.strerror or error}") from error
-    try:
-        raw = cv2.imdecode(np.frombuffer(data, dtype=np.uint8), cv2.IMREAD_UNCHANGED) if data else None
-    except cv2.error:
-        raw = None
-    if raw is None or raw.ndim != 2 or raw.dtype != np.uint8:
-        return decode_image(data, str(path))
-    return np.asarray(raw, dtype=np.uint8)
+    data = read_bytes(path, "image", LARGEST_IMAGE_BYTES)
+    mosaic = decode_mosaic(data, str(path))
+    return decode_image(data, str(path)) if mosaic is None else mosaic
 
 
 def read_condition(root: Path, sdk: Path, date: str) -> str:
@@ -241,15 +230,14 @@ def read_condition(root: Path, sdk: Path, date: str) -> str:
     """
     named = root / "conditions.json"
     if named.is_file():
-        try:
-            conditions = json.loads(named.read_text("utf-8-sig"))
-            return str(conditions.get(date, ""))
-        except (ValueError, AttributeError) as error:
-            raise HyperPoseError(f'{named}: expected {{"<run>": "<condition>", ...}}: {error}') from error
+        conditions = parse_json(read_bytes(named, "list of conditions", LARGEST_DOCUMENT_BYTES), named)
+        if not isinstance(conditions, dict):
+            raise HyperPoseError(f'{named}: expected {{"<run>": "<condition>", ...}}')
+        return str(conditions.get(date, ""))
     tags_file = sdk / "tags" / f"{date}.yaml"
     if not tags_file.is_file():
         return ""
-    tags = [line.strip("- \t") for line in tags_file.read_text("utf-8-sig", "replace").splitlines()]
+    tags = [line.strip("- \t") for line in read_text(tags_file, "tags", errors="replace").splitlines()]
     return ", ".join(tag for tag in tags if tag and tag not in _TAGS_WITHOUT_LIGHT)
 
 
@@ -259,10 +247,9 @@ def _read_extrinsics(path: Path) -> Pose:
 
 
 def _read_numbers(path: Path, count: int, meaning: str) -> npt.NDArray[np.float64]:
+    text = read_text(path, "SDK's file", LARGEST_DOCUMENT_BYTES)
     try:
-        numbers = np.array([float(word) for word in path.read_text("utf-8-sig").split()])
-    except OSError as error:
-        raise HyperPoseError(f"{path}: cannot read the SDK's file: {error.strerror or error}") from error
+        numbers = np.array([float(word) for word in text.split()])
     except ValueError as error:
         raise HyperPoseError(f"{path}: {error}; expected {meaning}") from error
     if len(numbers) != count or not np.isfinite(numbers).all():

@@ -17,8 +17,10 @@ from hyperpose_core.datasets.options import parse_camera
 from hyperpose_core.datasets.records import PosedImage, PosedImageSet
 from hyperpose_core.datasets.splits import MissingSplitError
 from hyperpose_core.errors import HyperPoseError
+from hyperpose_core.files import read_text
 from hyperpose_core.geometry.camera import CameraModel
 from hyperpose_core.geometry.world import World
+from hyperpose_core.limits import LARGEST_DOCUMENT_BYTES
 
 _COLOUR_SUFFIXES = (".color.png", ".color.jpg", ".color.jpeg")
 _SPLIT_FILES = {"train": "TrainSplit.txt", "test": "TestSplit.txt"}
@@ -117,12 +119,9 @@ def _sequences(folder: Path, split: str | None) -> list[Path]:
     if split is None:
         return sorted(sequence for sequence in folder.glob("seq-*") if sequence.is_dir())
     split_file = folder / _SPLIT_FILES[split]
-    try:
-        lines = split_file.read_text(encoding="utf-8-sig").split()
-    except FileNotFoundError as error:
-        raise MissingSplitError(f"{split_file}: no such file, so the scene has no such split") from error
-    except (OSError, UnicodeDecodeError) as error:
-        raise HyperPoseError(f"{split_file}: cannot read the split file: {error}") from error
+    if not split_file.exists():
+        raise MissingSplitError(f"{split_file}: no such file, so the scene has no such split")
+    lines = read_text(split_file, "split file", LARGEST_DOCUMENT_BYTES).split()
     if not lines:
         raise HyperPoseError(f"{split_file}: names no sequence; expected 'sequence1' a line")
     sequences = []
@@ -151,10 +150,7 @@ def _frames(sequence: Path) -> list[tuple[int, Path]]:
 
 
 def _read_matrix(path: Path) -> np.ndarray:
-    try:
-        rows = path.read_text(encoding="utf-8-sig").split()
-    except (OSError, UnicodeDecodeError) as error:
-        raise HyperPoseError(f"{path}: cannot read the pose: {error}") from error
+    rows = read_text(path, "pose", LARGEST_DOCUMENT_BYTES).split()
     try:
         return np.array([float(value) for value in rows]).reshape(4, 4)
     except ValueError as error:

@@ -10,6 +10,7 @@ from pathlib import Path
 from hyperpose_core.datasets.options import parse_count, parse_names, parse_number
 from hyperpose_core.datasets.records import PosedImage
 from hyperpose_core.errors import HyperPoseError
+from hyperpose_core.files import read_text
 
 _LARGEST_BLOCK = 50
 _FEWEST_BLOCKS = 20
@@ -145,11 +146,7 @@ class SplitPolicy:
 
 
 def _read_names(path: Path) -> frozenset[str]:
-    try:
-        lines = path.read_text("utf-8-sig").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        raise HyperPoseError(f"split_file {path}: cannot read it: {error}") from error
-    texts = [line.split("#")[0].strip() for line in lines]
+    texts = [line.split("#")[0].strip() for line in read_text(path, "split_file").splitlines()]
     # Lists such as Cambridge's dataset_test.txt hold a pose after the name.
     names = {name for text in texts if text for name in (text, text.split()[0])}
     if not names:

@@ -7,7 +7,6 @@ and `test_filenames`, or files `transforms_train.json`, `transforms_val.json` an
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -21,8 +20,11 @@ from hyperpose_core.datasets.options import parse_number
 from hyperpose_core.datasets.records import PosedImage, PosedImageSet
 from hyperpose_core.datasets.splits import MissingSplitError, SplitPolicy
 from hyperpose_core.errors import HyperPoseError
+from hyperpose_core.files import read_bytes
 from hyperpose_core.geometry.camera import CameraModel
 from hyperpose_core.geometry.world import World
+from hyperpose_core.limits import LARGEST_TABLE_BYTES
+from hyperpose_core.untrusted import parse_json
 
 _FILE = "transforms.json"
 _SPLITS = ("train", "val", "test")
@@ -155,13 +157,7 @@ def _read_frames(
 
 
 def _load(path: Path) -> dict[str, Any]:
-    try:
-        content = json.loads(path.read_text("utf-8-sig"))
-    except OSError as error:
-        raise HyperPoseError(f"{path}: cannot read it: {error.strerror}") from error
-    # A wrong byte and wrong JSON are both ValueErrors.
-    except ValueError as error:
-        raise HyperPoseError(f"{path}: no JSON: {error}") from error
+    content = parse_json(read_bytes(path, "file of transforms", LARGEST_TABLE_BYTES), path)
     if not isinstance(content, dict) or not isinstance(content.get("frames"), list):
         raise HyperPoseError(f"{path}: has no list 'frames', so it is no {_FILE}")
     for key in (f"{split}_filenames" for split in _SPLITS):
@@ -179,7 +175,7 @@ def _frame_parts(where: str, entry: object) -> tuple[str, np.ndarray]:
         raise HyperPoseError(f"{where}: file_path is missing")
     try:
         matrix = np.array(entry.get("transform_matrix"), dtype=np.float64)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         matrix = np.empty(0)
     if matrix.shape == (3, 4):
         matrix = np.vstack([matrix, [0.0, 0.0, 0.0, 1.0]])
@@ -208,7 +204,7 @@ def _intrinsics(where: str, values: Mapping[str, Any]) -> _Intrinsics:
             model=str(values.get("camera_model") or _PLUMB_BOB_MODELS[0]),
             **{key: float(values[key]) for key in _INTRINSIC_KEYS if values.get(key) is not None},
         )
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, OverflowError) as error:
         raise HyperPoseError(f"{where}: an intrinsic parameter is no number: {error}") from error
 
 

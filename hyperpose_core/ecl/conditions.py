@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import json
 import re
+import reprlib
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from importlib.resources import files
 from pathlib import Path
 
-import yaml
 from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass
 
 from hyperpose_core.datasets.cambridge import ORIGINAL
 from hyperpose_core.errors import HyperPoseError
+from hyperpose_core.files import read_bytes
+from hyperpose_core.limits import LARGEST_DOCUMENT_BYTES
+from hyperpose_core.untrusted import parse_yaml, reading
 
 _STRICT = ConfigDict(extra="forbid", strict=True)
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*")
@@ -74,12 +77,10 @@ def load_conditions(path: Path | None = None) -> Conditions:
         HyperPoseError: the file cannot be read, a key is unknown, or a value is wrong; the key is named.
     """
     source = files("hyperpose_core.ecl").joinpath("conditions.yaml") if path is None else path
-    try:
-        data = yaml.safe_load(source.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise HyperPoseError(f"{source}: cannot read the prompts: {error.strerror}") from error
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise HyperPoseError(f"{source}: not YAML: {' '.join(str(error).split())}") from error
+    text = (
+        source.read_bytes() if path is None else read_bytes(path, "file of prompts", LARGEST_DOCUMENT_BYTES)
+    )
+    data = parse_yaml(text, source, "file of prompts")
     conditions = _checked(data, str(source))
     for name, prompt in conditions.conditions.items():
         if not _NAME.fullmatch(name) or name == ORIGINAL:
@@ -94,9 +95,13 @@ def load_conditions(path: Path | None = None) -> Conditions:
 
 def _checked(data: Mapping[str, object], origin: str) -> Conditions:
     try:
+        with reading(origin, "file of prompts"):
+            document = json.dumps(data, default=str)
         # Strict checking takes mappings for dataclasses in JSON only.
-        return _CONDITIONS.validate_json(json.dumps(data, default=str))
+        return _CONDITIONS.validate_json(document)
     except ValidationError as error:
         first = error.errors()[0]
         key = ".".join(str(part) for part in first["loc"]) or "the file"
-        raise HyperPoseError(f"{origin}: {key}: {first['msg']} (got {first['input']!r})") from error
+        raise HyperPoseError(
+            f"{origin}: {key}: {first['msg']} (got {reprlib.repr(first['input'])})"
+        ) from error

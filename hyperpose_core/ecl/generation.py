@@ -24,6 +24,7 @@ from hyperpose_core.ecl.settings import (
     settings_document,
 )
 from hyperpose_core.errors import HyperPoseError
+from hyperpose_core.files import replace_bytes, replace_text
 from hyperpose_core.images import RgbImage
 
 _JPEG_QUALITY = 95
@@ -81,7 +82,7 @@ def generate_variants(
         labels = None
         if not cambridge:
             labels = output / csv_name(data)
-            _write(labels, label_csv(variants, split).encode())
+            replace_text(labels, label_csv(variants, split), "labels")
     except OSError as error:
         raise HyperPoseError(
             f"{error.filename or output}: cannot write it: {error.strerror or error}"
@@ -103,7 +104,7 @@ def _claim(
         raise HyperPoseError(
             f"{foreign}: exists, but no {SETTINGS_FILE} says how it was made; use another folder"
         )
-    _write(path, (json.dumps(document, indent=1, ensure_ascii=False) + "\n").encode())
+    replace_text(path, json.dumps(document, indent=1, ensure_ascii=False) + "\n", "settings")
 
 
 def _make_all(output: Path, variants: Sequence[Variant], engine: Engine, seed: int) -> int:
@@ -117,7 +118,9 @@ def _make_all(output: Path, variants: Sequence[Variant], engine: Engine, seed: i
             image = own[0].source.read()
             for variant in own:
                 progress.set_description(variant.condition)
-                _write(output / variant.file, _encode(_varied(image, variant, engine, seed), variant))
+                replace_bytes(
+                    output / variant.file, _encode(_varied(image, variant, engine, seed), variant), "image"
+                )
                 progress.update()
     return len(missing)
 
@@ -135,11 +138,3 @@ def _encode(image: RgbImage, variant: Variant) -> bytes:
         return cv2.imencode(suffix, cv2.cvtColor(image, cv2.COLOR_RGB2BGR), options)[1].tobytes()
     except cv2.error as error:
         raise HyperPoseError(f"{variant.source.path}: cannot write images of type {suffix!r}") from error
-
-
-def _write(path: Path, content: bytes) -> None:
-    """Write a file whole or not at all."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(path.name + ".partial")
-    partial.write_bytes(content)
-    partial.replace(path)

@@ -12,6 +12,9 @@ from hyperpose_core.datasets.cambridge import ORIGINAL
 from hyperpose_core.datasets.records import PosedImage
 from hyperpose_core.ecl.layout import Variant
 from hyperpose_core.errors import HyperPoseError
+from hyperpose_core.files import read_bytes
+from hyperpose_core.limits import LARGEST_TABLE_BYTES
+from hyperpose_core.untrusted import parse_json
 
 SETTINGS_FILE = "ecl_settings.json"
 
@@ -77,9 +80,9 @@ def describe_variants(images: Iterable[PosedImage]) -> str:
 
 def _read(path: Path) -> dict[str, Any]:
     try:
-        document = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise HyperPoseError(f"{path}: damaged ({error}); remove the folder to start anew") from error
+        document = parse_json(read_bytes(path, "settings", LARGEST_TABLE_BYTES), path, "settings")
+    except HyperPoseError as error:
+        raise HyperPoseError(f"{error}; remove the folder to start it anew") from error
     if not isinstance(document, dict):
         raise HyperPoseError(f"{path}: damaged (no mapping); remove the folder to start anew")
     return document

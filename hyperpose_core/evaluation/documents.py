@@ -12,6 +12,8 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from hyperpose_core.errors import HyperPoseError
+from hyperpose_core.evaluation.plot_style import save_figure
+from hyperpose_core.files import replace_text
 
 _RESULTS_FILE = "results.json"
 _MARKDOWN_FILE = "results.md"
@@ -38,11 +40,11 @@ def write_results(
     try:
         directory.mkdir(parents=True, exist_ok=True)
         text = json.dumps(plain_data(document), indent=2, allow_nan=False, ensure_ascii=False)
-        (directory / _RESULTS_FILE).write_text(text + "\n", encoding="utf-8")
+        replace_text(directory / _RESULTS_FILE, text + "\n", "results")
         for name, figure in figures.items():
-            figure.savefig(directory / name, dpi=120)
+            save_figure(figure, directory / name, 120)
         pictures = [f"![]({name})" for name in figures]
-        path.write_text("\n\n".join([*blocks, *pictures]) + "\n", encoding="utf-8")
+        replace_text(path, "\n\n".join([*blocks, *pictures]) + "\n", "report")
     except OSError as error:
         raise HyperPoseError(f"{directory}: cannot write the results: {error.strerror or error}") from error
     return path

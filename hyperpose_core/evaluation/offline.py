@@ -11,7 +11,7 @@ import torch
 from tqdm import tqdm
 
 from hyperpose_core.datasets.records import PosedImage, PosedImageSet
-from hyperpose_core.errors import HyperPoseError
+from hyperpose_core.errors import HyperPoseError, named
 from hyperpose_core.evaluation.comparison import Comparison
 from hyperpose_core.evaluation.condition_drop import pair_frames
 from hyperpose_core.evaluation.metrics import FrameErrors, frame_errors
@@ -181,17 +181,23 @@ def estimate_images(
     milliseconds: list[float] = []
     with tqdm(total=len(records), desc="evaluating", unit="image", dynamic_ncols=True) as progress:
         for start in range(0, len(records), batch_size):
-            images = [record.read() for record in records[start : start + batch_size]]
+            batch = records[start : start + batch_size]
+            images = [record.read() for record in batch]
             begin = time.perf_counter()
-            estimates += _estimate_batch(estimator, images)
+            estimates += _estimate_batch(estimator, batch, images)
             elapsed = 1e3 * (time.perf_counter() - begin)
             milliseconds += [elapsed / len(images)] * len(images)
             progress.update(len(images))
     return estimates, milliseconds
 
 
-def _estimate_batch(estimator: PoseEstimator, images: Sequence[RgbImage]) -> Iterable[PoseEstimate]:
-    inputs = [estimator.preprocess(image) for image in images]
+def _estimate_batch(
+    estimator: PoseEstimator, records: Sequence[PosedImage], images: Sequence[RgbImage]
+) -> Iterable[PoseEstimate]:
+    inputs = []
+    for record, image in zip(records, images, strict=True):
+        with named(record.path):
+            inputs.append(estimator.preprocess(image))
     # A dataset may mix landscape and portrait pictures, which do not fit into one batch.
     for _, same_size in itertools.groupby(inputs, key=lambda tensor: tuple(tensor.shape)):
         yield from estimator.infer(torch.stack(list(same_size)))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -11,6 +12,7 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from hyperpose_core.evaluation.statistics import Interval
+from hyperpose_core.files import replacing
 
 INK = "#1f2933"
 MUTED = "#7b8794"
@@ -106,3 +108,13 @@ def interval_figure(
     panels[0].set_yticks(places, labels)
     panels[0].set_ylim(len(labels) - 0.5, -0.5)
     return figure
+
+
+def save_figure(figure: Figure, path: Path, dots_per_inch: int) -> None:
+    """Write a figure as a PNG file, whole or not at all.
+
+    Raises:
+        HyperPoseError: it cannot be written.
+    """
+    with replacing(path, "plot") as stream:
+        figure.savefig(stream, dpi=dots_per_inch, format="png")

@@ -17,7 +17,7 @@ from hyperpose_core.evaluation.error_plots import (
     timeline_figure,
 )
 from hyperpose_core.evaluation.metrics import Scores, frame_errors
-from hyperpose_core.evaluation.plot_style import group_labels
+from hyperpose_core.evaluation.plot_style import group_labels, save_figure
 from hyperpose_core.evaluation.refined_plots import sources_cumulative_figure, sources_timeline_figure
 from hyperpose_core.evaluation.trajectory_plot import trajectory_figure
 
@@ -134,5 +134,5 @@ def _verified(refined: Comparison | None) -> Comparison | None:
 
 
 def _save(figure: Figure, path: Path, title: str, caption: str) -> Plot:
-    figure.savefig(path, dpi=_DOTS_PER_INCH)
+    save_figure(figure, path, _DOTS_PER_INCH)
     return Plot(path, title, caption)

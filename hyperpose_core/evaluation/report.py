@@ -31,6 +31,7 @@ from hyperpose_core.evaluation.tum import (
     write_estimates,
     write_tum_files,
 )
+from hyperpose_core.files import replace_text
 
 REPORT_FILE = "report.html"
 RESULTS_FILE = "results.json"
@@ -94,14 +95,14 @@ def write_report(
     try:
         directory.mkdir(parents=True, exist_ok=True)
         results = json.dumps(document, indent=2, allow_nan=False, ensure_ascii=False)
-        (directory / RESULTS_FILE).write_text(results + "\n", encoding="utf-8")
+        replace_text(directory / RESULTS_FILE, results + "\n", "results")
         write_tum_files(directory, comparison)
         if refined is not None:
             write_estimates(directory / REFINED_FILE, refined)
         plots = write_plots(directory, comparison, scores, refined)
         report = directory / REPORT_FILE
         page = _render(document, comparison, scores, plots, pictures, published, refined_scores)
-        report.write_text(page, encoding="utf-8")
+        replace_text(report, page, "report")
     except OSError as error:
         raise HyperPoseError(f"{directory}: cannot write the report: {error.strerror or error}") from error
     return report

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hyperpose_core.evaluation.comparison import Comparison
+from hyperpose_core.files import replace_text
 
 ESTIMATE_FILE = "estimate.tum"
 TRUTH_FILE = "ground_truth.tum"
@@ -78,4 +79,4 @@ def _write(
     for stamp, row in zip(stamps_ns.tolist(), rows.tolist(), strict=True):
         seconds, nanoseconds = divmod(stamp, _NANOSECONDS)
         lines.append(f"{seconds}.{nanoseconds:09d} " + " ".join(f"{value:.12g}" for value in row))
-    path.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    replace_text(path, "\n".join(lines) + "\n", "poses")

@@ -21,11 +21,14 @@ from hyperpose_core.errors import HyperPoseError
 from hyperpose_core.evaluation.metrics import FrameErrors, frame_errors
 from hyperpose_core.evaluation.offline import estimate_dataset
 from hyperpose_core.experiments.datasets import fingerprint
+from hyperpose_core.files import read_bytes, replace_text
 from hyperpose_core.inference.estimator import PoseEstimator
+from hyperpose_core.limits import LARGEST_TABLE_BYTES
 from hyperpose_core.training.recipe import Recipe, recipe_to_dict
 from hyperpose_core.training.report import write_training_report
 from hyperpose_core.training.run_folder import RunFolder
 from hyperpose_core.training.trainer import Trainer
+from hyperpose_core.untrusted import parse_json
 
 RUN_FILE = "run.json"
 
@@ -104,20 +107,16 @@ def _train(run: Run, device: str) -> Path:
 
 def _read(path: Path) -> dict[str, Any]:
     try:
-        document = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise HyperPoseError(f"{path}: damaged ({error}); remove the folder to start it anew") from error
+        document = parse_json(
+            read_bytes(path, "record of the run", LARGEST_TABLE_BYTES), path, "record of the run"
+        )
+    except HyperPoseError as error:
+        raise HyperPoseError(f"{error}; remove the folder to start it anew") from error
     return document if isinstance(document, dict) else {}
 
 
 def _write(path: Path, document: dict[str, Any]) -> None:
-    partial = path.with_name(path.name + ".partial")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        partial.write_text(json.dumps(document, indent=1, allow_nan=False) + "\n", encoding="utf-8")
-        partial.replace(path)
-    except OSError as error:
-        raise HyperPoseError(f"{path}: cannot write it: {error.strerror or error}") from error
+    replace_text(path, json.dumps(document, indent=1, allow_nan=False) + "\n", "record of the run")
 
 
 def _plain(values: np.ndarray) -> list[float | None]:

@@ -15,7 +15,7 @@ from hyperpose_core.checkpoint.file import (
     Checkpoint,
     load_checkpoint,
 )
-from hyperpose_core.errors import HyperPoseError
+from hyperpose_core.errors import HyperPoseError, named
 from hyperpose_core.geometry.poses import (
     Array,
     Pose,
@@ -134,13 +134,10 @@ class PoseEstimator:
         Raises:
             HyperPoseError: the file or another argument is wrong; the message names it.
         """
-        try:
+        with named(path):
             if Path(path).suffix.lower() == EXPORTED_SUFFIX:
                 return cls._load_exported(Path(path), device, turn_deg, engine, precision)
             return cls(load_checkpoint(Path(path)), device, turn_deg, engine, precision)
-        except HyperPoseError as error:
-            message = str(error)
-            raise HyperPoseError(message if str(path) in message else f"{path}: {message}") from error
 
     @classmethod
     def _load_exported(

@@ -1,16 +1,12 @@
 """Reading of pickled weights: never with code in them, never anything but tensors by name."""
 
-import re
-import warnings
 from collections.abc import Mapping
 from pathlib import Path
 
-import torch
 from torch import Tensor
 
 from hyperpose_core.errors import HyperPoseError
-
-_REFUSED_CODE = re.compile(r"GLOBAL ([\w.]+)")
+from hyperpose_core.pickled_tensors import load_pickled_tensors
 
 
 def read_state_dict(path: str | Path) -> dict[str, Tensor]:
@@ -26,20 +22,7 @@ def read_state_dict(path: str | Path) -> dict[str, Tensor]:
         HyperPoseError: the file is missing, unreadable, carries code, or holds something else than tensors.
     """
     path = Path(path)
-    if not path.is_file():
-        raise HyperPoseError(f"{path}: no such file")
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            content = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # bytes that are no weights can raise anything in an unpickler
-        if match := _REFUSED_CODE.search(str(error)):
-            raise HyperPoseError(
-                f"{path}: refused: it asks for {match[1]}, and code in weights is never run; expected "
-                "tensors only, as torch.save(network.state_dict(), ...) writes them"
-            ) from None
-        reason = _first_sentence(error)
-        raise HyperPoseError(f"{path}: no PyTorch weights, truncated or of another kind ({reason})") from None
+    content = load_pickled_tensors(path)
     return tensors_of(content, str(path))
 
 
@@ -65,7 +48,3 @@ def tensors_of(content: object, origin: str) -> dict[str, Tensor]:
                 f"{origin}: expected a state dict (names to tensors), but {key!r} is a {type(value).__name__}"
             )
     return dict(content)
-
-
-def _first_sentence(error: Exception) -> str:
-    return str(error).strip().partition("\n")[0].partition(". ")[0] or type(error).__name__

@@ -20,11 +20,13 @@ from torch import Tensor
 from tqdm import tqdm
 
 from hyperpose_core.errors import HyperPoseError
+from hyperpose_core.files import checksum, read_bytes, replace_text
 from hyperpose_core.models.base import PoseModel
 from hyperpose_core.training.cuts import Cut
 from hyperpose_core.training.recipe import Recipe
 from hyperpose_core.training.samples import Samples
 from hyperpose_core.training.step import StepInputs
+from hyperpose_core.untrusted import parse_json, reading
 
 
 def kept_variants(recipe: Recipe, epochs: int) -> int:
@@ -60,6 +62,9 @@ def check_feature_variants(recipe: Recipe) -> None:
 def _varies_nothing(recipe: Recipe) -> bool:
     augmentation = recipe.augmentation
     return not any(getattr(augmentation, field.name) for field in fields(augmentation))
+
+
+_DESCRIPTION = "features.json"
 
 
 @dataclass(frozen=True)
@@ -126,18 +131,16 @@ class FeatureCache:
         self._variants, self._device = source.variants, source.device
         training = source.samples.training
         self._places = {index: place for place, index in enumerate(training)}
-        description = folder / "features.json"
         fingerprint = source.fingerprint()
-        if not _is_of(description, fingerprint):
+        kinds = _kinds_there(folder, fingerprint)
+        if kinds is None:
             shutil.rmtree(folder, ignore_errors=True)
             folder.mkdir(parents=True)
             kinds = _fill(folder, source)
-            description.write_text(json.dumps({"fingerprint": fingerprint, "kinds": kinds}))
+            content = {"fingerprint": fingerprint, "kinds": kinds, "crc32": _checksums(folder, len(kinds))}
+            replace_text(folder / _DESCRIPTION, json.dumps(content), "description of the features")
         rows = source.variants * len(training)
-        self._tensors = [
-            _RowFile(_file(folder, number), rows, *kind)
-            for number, kind in enumerate(json.loads(description.read_text())["kinds"])
-        ]
+        self._tensors = [_RowFile(_file(folder, number), rows, *kind) for number, kind in enumerate(kinds)]
 
     def batch(self, indices: Sequence[int], epoch: int) -> StepInputs:
         """Return what a step takes; the variants take turns from epoch to epoch."""
@@ -204,5 +207,17 @@ def _file(folder: Path, number: int) -> Path:
     return folder / f"{number}.bin"
 
 
-def _is_of(description: Path, fingerprint: str) -> bool:
-    return description.exists() and json.loads(description.read_text())["fingerprint"] == fingerprint
+def _checksums(folder: Path, count: int) -> list[int]:
+    return [checksum(_file(folder, number)) for number in range(count)]
+
+
+def _kinds_there(folder: Path, fingerprint: str) -> list[tuple[list[int], str]] | None:
+    """Return each file's shape of a row and type; None where they are not there, of others, or damaged."""
+    try:
+        with reading(folder, "feature cache"):
+            content = parse_json(read_bytes(folder / _DESCRIPTION), folder)
+            kinds = [(list(shape), str(kind)) for shape, kind in content["kinds"]]
+            is_whole = content["crc32"] == _checksums(folder, len(kinds))
+            return kinds if is_whole and content["fingerprint"] == fingerprint else None
+    except HyperPoseError:
+        return None

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import json
+import reprlib
 from collections.abc import Mapping
 from dataclasses import field
 from pathlib import Path
 from typing import Any, Literal
 
-import yaml
 from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass
 
 from hyperpose_core.errors import HyperPoseError
+from hyperpose_core.files import read_bytes
+from hyperpose_core.limits import LARGEST_DOCUMENT_BYTES
 from hyperpose_core.models.registry import default_options
+from hyperpose_core.untrusted import parse_yaml, reading
 
 _STRICT = ConfigDict(extra="forbid", strict=True)
 
@@ -199,12 +202,16 @@ def recipe_from_dict(data: Mapping[str, Any], origin: str) -> Recipe:
             the key and what would be right.
     """
     try:
+        with reading(origin, "recipe"):
+            document = json.dumps(data, default=str)
         # Strict checking takes mappings for dataclasses in JSON only.
-        return _RECIPE.validate_json(json.dumps(data, default=str))
+        return _RECIPE.validate_json(document)
     except ValidationError as error:
         first = error.errors()[0]
         key = ".".join(str(part) for part in first["loc"])
-        raise HyperPoseError(f"{origin}: {key}: {first['msg']} (got {first['input']!r})") from error
+        raise HyperPoseError(
+            f"{origin}: {key}: {first['msg']} (got {reprlib.repr(first['input'])})"
+        ) from error
 
 
 def recipe_to_dict(recipe: Recipe) -> dict[str, Any]:
@@ -254,12 +261,7 @@ def _read_with_parents(path: Path, children: tuple[Path, ...] = ()) -> dict[str,
 
 
 def _read(path: Path) -> dict[str, Any]:
-    try:
-        data = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise HyperPoseError(f"{path}: cannot read the recipe: {error.strerror}") from error
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise HyperPoseError(f"{path}: not YAML: {' '.join(str(error).split())}") from error
+    data = parse_yaml(read_bytes(path, "recipe", LARGEST_DOCUMENT_BYTES), path, "recipe")
     if not isinstance(data, dict):
         raise HyperPoseError(f"{path}: a recipe is a mapping of keys to values")
     return data

@@ -17,15 +17,24 @@ from matplotlib.figure import Figure
 
 from hyperpose_core.errors import HyperPoseError
 from hyperpose_core.evaluation import tables
-from hyperpose_core.evaluation.plot_style import INK, MUTED, ORIENTATION, POSITION, new_figure, style_axes
-from hyperpose_core.training.run_folder import EpochResult, RunFolder
+from hyperpose_core.evaluation.plot_style import (
+    INK,
+    MUTED,
+    ORIENTATION,
+    POSITION,
+    new_figure,
+    save_figure,
+    style_axes,
+)
+from hyperpose_core.files import replace_text
+from hyperpose_core.training.run_folder import EpochResult, RunFolder, read_identity
+from hyperpose_core.untrusted import reading
 
 REPORT_FILE = "report.html"
 LOSS_PLOT = "loss.png"
 HELD_OUT_PLOT = "held_out_errors.png"
 
 _DOTS_PER_INCH = 120
-_IDENTITY_FILE = "recipe.yaml"
 
 
 def write_training_report(run_folder: Path) -> Path:
@@ -44,14 +53,15 @@ def write_training_report(run_folder: Path) -> Path:
     if not history:
         raise HyperPoseError(f"{run_folder}: no finished epoch to report (history.csv is missing or empty)")
     try:
-        identity = yaml.safe_load((run_folder / _IDENTITY_FILE).read_text(encoding="utf-8"))
+        identity = read_identity(run_folder)
         plots = {LOSS_PLOT: loss_figure(history)}
         if _held_out(history):
             plots[HELD_OUT_PLOT] = held_out_figure(history)
         for name, figure in plots.items():
-            figure.savefig(run_folder / name, dpi=_DOTS_PER_INCH)
+            save_figure(figure, run_folder / name, _DOTS_PER_INCH)
         report = run_folder / REPORT_FILE
-        report.write_text(_render(run_folder, history, identity, list(plots)), encoding="utf-8")
+        with reading(run_folder, "run"):
+            replace_text(report, _render(run_folder, history, identity, list(plots)), "report")
     except OSError as error:
         raise HyperPoseError(f"{run_folder}: cannot write the report: {error.strerror or error}") from error
     return report

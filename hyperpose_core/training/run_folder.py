@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import csv
+import fcntl
+import io
 import os
-import pickle
+from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
@@ -19,12 +21,18 @@ from hyperpose_core.checkpoint.file import (
     save_checkpoint,
 )
 from hyperpose_core.errors import HyperPoseError
+from hyperpose_core.files import read_bytes, read_text, replace_text, replacing
+from hyperpose_core.limits import LARGEST_DOCUMENT_BYTES
+from hyperpose_core.pickled_tensors import load_pickled_tensors
+from hyperpose_core.untrusted import parse_yaml, reading, reason_of
 
 BEST_CHECKPOINT = "best.safetensors"
 LAST_CHECKPOINT = "last.safetensors"
 _STATE_FILE = "training_state.pt"
 _IDENTITY_FILE = "recipe.yaml"
 _HISTORY_FILE = "history.csv"
+_LOCK_FILE = ".lock"
+_STATE_KEYS = {"epochs", "best_score", "network", "loss", "optimizer"}
 
 
 def stage_checkpoint(folder: Path, number: int) -> Path:
@@ -59,6 +67,30 @@ class RunFolder:
     def __init__(self, path: Path) -> None:
         """Name the folder; nothing is written yet."""
         self.path = path
+        self._lock: int | None = None
+
+    def claim(self) -> None:
+        """Make the folder and keep other processes' trainings out of it, until `release` or this one's end.
+
+        Raises:
+            HyperPoseError: another process trains there, or the folder cannot be written to.
+        """
+        try:
+            self.path.mkdir(parents=True, exist_ok=True)
+            self._lock = os.open(self.path / _LOCK_FILE, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
+            fcntl.lockf(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise HyperPoseError(
+                f"{self.path}: another training is at work there; wait for its end or use another folder"
+            ) from error
+        except (OSError, ValueError) as error:
+            raise HyperPoseError(f"{self.path}: cannot write there: {reason_of(error)}") from error
+
+    def release(self) -> None:
+        """Let other processes in."""
+        if self._lock is not None:
+            os.close(self._lock)
+            self._lock = None
 
     def open(self, identity: dict[str, Any], resume: bool, device: torch.device) -> dict[str, Any] | None:
         """Begin a run, or find the one to go on with.
@@ -76,22 +108,22 @@ class RunFolder:
         """
         state_file, identity_file = self.path / _STATE_FILE, self.path / _IDENTITY_FILE
         if not state_file.exists():
-            identity_file.write_text(yaml.safe_dump(identity, sort_keys=False), encoding="utf-8")
+            replace_text(identity_file, yaml.safe_dump(identity, sort_keys=False), "recipe")
             (self.path / _HISTORY_FILE).unlink(missing_ok=True)
             return None
         if not resume:
             raise HyperPoseError(
                 f"{self.path}: holds a training run; use --resume to go on, or another folder"
             )
-        if yaml.safe_load(identity_file.read_text(encoding="utf-8")) != identity:
+        if read_identity(self.path) != identity:
             raise HyperPoseError(
                 f"{identity_file}: the run there has another recipe, seed or data; use another folder"
             )
-        try:
-            state: dict[str, Any] = torch.load(state_file, map_location=device, weights_only=True)
-        except (RuntimeError, pickle.UnpicklingError, EOFError) as error:
-            raise HyperPoseError(f"{state_file}: damaged; remove the folder to start anew") from error
-        self._forget_epochs_after(state["epochs"])
+        with reading(state_file, "state of the training"):
+            state: dict[str, Any] = load_pickled_tensors(state_file, device)
+            if not set(state) >= _STATE_KEYS:
+                raise KeyError(min(_STATE_KEYS - set(state)))
+            self._forget_epochs_after(int(state["epochs"]))
         return state
 
     def save(self, checkpoint: Checkpoint, state: dict[str, Any], is_best: bool) -> None:
@@ -99,9 +131,12 @@ class RunFolder:
         save_checkpoint(self.path / LAST_CHECKPOINT, checkpoint)
         if is_best:
             save_checkpoint(self.path / BEST_CHECKPOINT, checkpoint)
-        partial = self.path / (_STATE_FILE + ".partial")
-        torch.save(state, partial)
-        os.replace(partial, self.path / _STATE_FILE)
+        path = self.path / _STATE_FILE
+        try:
+            with replacing(path, "state of the training") as stream:
+                torch.save(state, stream)
+        except RuntimeError as error:  # what PyTorch's writer makes of a full disk
+            raise HyperPoseError(f"{path}: cannot write the state: {reason_of(error)}") from error
 
     def discard_state(self) -> None:
         """Remove what only going on needs, several times the size of a checkpoint."""
@@ -109,16 +144,15 @@ class RunFolder:
 
     def record(self, result: EpochResult) -> None:
         """Add an epoch to the history and to TensorBoard."""
-        row = vars(result)
-        path = self.path / _HISTORY_FILE
-        is_new = not path.exists()
-        with path.open("a", newline="", encoding="utf-8") as stream:
-            table = csv.DictWriter(stream, fieldnames=list(row))
-            if is_new:
-                table.writeheader()
-            table.writerow(row)
+        self._write_history([*self.history(), result])
+        try:
+            self._record_scalars(result)
+        except OSError as error:
+            raise HyperPoseError(f"{self.path / 'tensorboard'}: cannot write: {error.strerror}") from error
+
+    def _record_scalars(self, result: EpochResult) -> None:
         with SummaryWriter(str(self.path / "tensorboard"), purge_step=result.epoch) as writer:
-            for name, value in row.items():
+            for name, value in vars(result).items():
                 if name not in ("epoch", "stage") and np.isfinite(value):
                     writer.add_scalar(name, value, result.epoch)
 
@@ -128,17 +162,33 @@ class RunFolder:
         if not path.exists():
             return []
         kinds = {field.name: int if field.type == "int" else float for field in fields(EpochResult)}
-        with path.open(newline="", encoding="utf-8") as stream:
+        rows = csv.DictReader(io.StringIO(read_text(path, "history"), newline=""))
+        with reading(path, "history"):
             return [
                 EpochResult(**{name: kinds[name](value) for name, value in row.items()})  # type: ignore[arg-type]
-                for row in csv.DictReader(stream)
+                for row in rows
             ]
 
     def _forget_epochs_after(self, epochs: int) -> None:
         """Drop history that a kill between two writes left beyond the saved state."""
-        kept = [result for result in self.history() if result.epoch <= epochs]
-        path = self.path / _HISTORY_FILE
-        with path.open("w", newline="", encoding="utf-8") as stream:
-            table = csv.DictWriter(stream, fieldnames=[field.name for field in fields(EpochResult)])
-            table.writeheader()
-            table.writerows(vars(result) for result in kept)
+        self._write_history([result for result in self.history() if result.epoch <= epochs])
+
+    def _write_history(self, history: Sequence[EpochResult]) -> None:
+        text = io.StringIO(newline="")
+        table = csv.DictWriter(text, fieldnames=[field.name for field in fields(EpochResult)])
+        table.writeheader()
+        table.writerows(vars(result) for result in history)
+        replace_text(self.path / _HISTORY_FILE, text.getvalue(), "history")
+
+
+def read_identity(folder: Path) -> dict[str, Any]:
+    """Return what made a folder's run this run: recipe, data and seed, as plain data.
+
+    Raises:
+        HyperPoseError: there is no such record, or it is damaged.
+    """
+    path = folder / _IDENTITY_FILE
+    identity = parse_yaml(read_bytes(path, "recipe of the run", LARGEST_DOCUMENT_BYTES), path)
+    if not isinstance(identity, dict):
+        raise HyperPoseError(f"{path}: damaged: no mapping of keys to values")
+    return identity

@@ -21,6 +21,7 @@ from hyperpose_core.checkpoint.file import (
 )
 from hyperpose_core.datasets.records import PosedImageSet
 from hyperpose_core.errors import HyperPoseError
+from hyperpose_core.files import opened, replacing
 from hyperpose_core.inference.estimator import select_device
 from hyperpose_core.losses import PoseLoss
 from hyperpose_core.training.building import network_of, preprocessing_of
@@ -47,6 +48,8 @@ from hyperpose_core.training.step import Step, StepInputs, autocast_of, freed_me
 from hyperpose_core.training.validation import validate
 from hyperpose_core.uncertainty.covariance import Uncertainty
 
+_SEEDS = 1 << 32
+
 _Load = Callable[[Sequence[int], int], StepInputs]
 
 
@@ -72,7 +75,11 @@ class Trainer:
         self._seed = seed
         self._device = select_device(local_device(device))
         self._group = ProcessGroup.join(self._device)
+        if not 0 <= seed < _SEEDS:
+            raise HyperPoseError(f"seed {seed}: expected a whole number from 0 to {_SEEDS - 1}")
         self._folder = RunFolder(output)
+        if self._group.is_first:
+            self._folder.claim()
         self._preprocessing = preprocessing_of(recipe)
         self._autocast = autocast_of(recipe, self._device)
         self._cache = self._folder.path / "cache"
@@ -109,6 +116,12 @@ class Trainer:
             **_unit(self._samples.data),
             "labels": self._samples.label_digest(),
         }
+        try:
+            return self._run(identity, resume)
+        finally:
+            self._folder.release()
+
+    def _run(self, identity: dict[str, Any], resume: bool) -> Path:
         state = self._folder.open(identity, resume, self._device) if self._group.is_first or resume else None
         done = self._restore(state)
         first = 0
@@ -145,7 +158,11 @@ class Trainer:
         if self._group.is_first and len(self.recipe.stages) > 1:
             # What each stage brings can only be told from what it left.
             folder = self._folder.path
-            shutil.copyfile(folder / LAST_CHECKPOINT, stage_checkpoint(folder, number))
+            with (
+                opened(folder / LAST_CHECKPOINT) as source,
+                replacing(stage_checkpoint(folder, number), "checkpoint") as copy,
+            ):
+                shutil.copyfileobj(source, copy)
 
     def _open_inputs(self, stage: Stage, epochs: int) -> tuple[Cut, _Load]:
         """Return where a stage's network is cut, and what gives a step its inputs there."""

@@ -15,8 +15,10 @@ from tqdm import tqdm
 from hyperpose_core.datasets.image_cache import ImageCache
 from hyperpose_core.datasets.records import PosedImage
 from hyperpose_core.errors import HyperPoseError
+from hyperpose_core.files import opened, replacing
 from hyperpose_core.geometry.camera import CameraModel
 from hyperpose_core.geometry.poses import Array
+from hyperpose_core.untrusted import reading
 from hyperpose_core.view_synthesis.plane_sweep import inverse_depths
 from hyperpose_core.view_synthesis.projection import pixel_rays, sampling_grid
 from hyperpose_core.view_synthesis.translation import filled_inverse_depths
@@ -60,12 +62,11 @@ class DepthMaps:
         self._places[list(indices)] = np.arange(len(indices))
         path = folder / "depth.npz"
         key = _fingerprint(images, indices, pixels, camera, baseline)
-        if not path.exists() or str(np.load(path)["key"]) != key:
-            maps = _estimated(images, indices, pixels, camera, baseline)
-            unfinished = path.with_suffix(".part.npz")
-            np.savez(unfinished, key=key, maps=maps.half().numpy())
-            unfinished.replace(path)  # whole or not there, whenever the run is killed
-        self._maps = torch.from_numpy(np.load(path)["maps"])
+        if (maps := _kept(path, key)) is None:
+            maps = _estimated(images, indices, pixels, camera, baseline).half()
+            with replacing(path, "depth maps") as stream:
+                np.savez(stream, key=key, maps=maps.numpy())
+        self._maps = maps
         if not self.known(indices).any():
             nearest, farthest = _NEAREST * baseline, _FARTHEST * baseline
             raise HyperPoseError(
@@ -80,6 +81,15 @@ class DepthMaps:
     def batch(self, indices: Sequence[int]) -> Tensor:
         """Return the inverse depths of some records, 1/m, float32 [N, h / 2, w / 2]."""
         return self._maps[self._places[list(indices)]].float()
+
+
+def _kept(path: Path, key: str) -> Tensor | None:
+    """Return the maps of a file; None where there is none, of other images, or a damaged one."""
+    try:
+        with opened(path) as stream, reading(path, "depth maps"), np.load(stream) as content:
+            return torch.from_numpy(content["maps"]) if str(content["key"]) == key else None
+    except HyperPoseError:
+        return None
 
 
 def choose_neighbours(poses: Array, baseline: float, count: int = _NEIGHBOURS) -> list[list[int]]:

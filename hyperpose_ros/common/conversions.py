@@ -21,11 +21,10 @@ from hyperpose_core.geometry.poses import (
     euler_to_matrix,
     matrix_to_quaternion,
 )
+from hyperpose_core.image_headers import JPEG_BEGIN, PNG_BEGIN, encoded_size
 from hyperpose_core.images import Preprocessing, RgbImage, decode_image
-from hyperpose_ros.common.image_formats import ENCODINGS, encoded_size
-
-MAX_PIXELS = 1 << 26
-"""More than any camera has: what claims more is damaged, and memory is not spent on it."""
+from hyperpose_core.limits import LARGEST_IMAGE_PIXELS
+from hyperpose_ros.common.image_formats import ENCODINGS
 
 _NANOSECONDS = 1_000_000_000
 _QUATERNION_NORM_TOLERANCE = 0.01
@@ -59,8 +58,8 @@ def check_image(message: Image) -> None:
     image, length = f"{message.encoding} image of {message.width}x{message.height}", len(message.data)
     if message.width == 0 or message.height == 0 or length == 0:
         raise BadImageError("empty", f"{image} with {length} bytes is empty")
-    if message.width * message.height > MAX_PIXELS:
-        raise BadImageError("too_large", f"{image} is more than the {MAX_PIXELS} pixels that are possible")
+    if message.width * message.height > LARGEST_IMAGE_PIXELS:
+        raise BadImageError("too_large", f"{image}: at most {LARGEST_IMAGE_PIXELS} pixels are possible")
     if message.width % encoding.width_multiple or message.height % encoding.height_multiple:
         multiple = f"{encoding.width_multiple}x{encoding.height_multiple}"
         raise BadImageError("wrong_size", f"{image}: the size must be a multiple of {multiple}")
@@ -87,14 +86,16 @@ def check_compressed_image(message: CompressedImage) -> tuple[int, int]:
     _check_stamp(message.header.stamp)
     if len(message.data) == 0:
         raise BadImageError("empty", f"compressed image (format {message.format!r}) is empty")
-    size = encoded_size(bytes(message.data))
+    data = bytes(message.data)
+    size = encoded_size(data) if data.startswith((JPEG_BEGIN, PNG_BEGIN)) else None
     if size is None:
         raise BadImageError(
             "undecodable", f"compressed image (format {message.format!r}) is neither a JPEG nor a PNG image"
         )
-    if not 0 < size[0] * size[1] <= MAX_PIXELS:
+    if not 0 < size[0] * size[1] <= LARGEST_IMAGE_PIXELS:
         raise BadImageError(
-            "too_large", f"compressed image claims {size[1]}x{size[0]}; 1 to {MAX_PIXELS} pixels are possible"
+            "too_large",
+            f"compressed image claims {size[1]}x{size[0]}; 1 to {LARGEST_IMAGE_PIXELS} pixels are possible",
         )
     return size
 

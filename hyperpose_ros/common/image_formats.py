@@ -1,4 +1,4 @@
-"""The formats of image messages: how raw encodings lay their bytes out, and what compressed ones claim.
+"""The raw formats of image messages: how each lays its bytes out, and how it becomes RGB.
 
 cv_bridge turns the common 8-bit encodings into arrays. Its old port in the wheels misreads rows with padding,
 16 bits, big-endian data and one Bayer pattern, so padding is stripped before and the rest is done here.
@@ -7,7 +7,6 @@ cv_bridge turns the common 8-bit encodings into arrays. Its old port in the whee
 from __future__ import annotations
 
 import array
-import struct
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
@@ -23,12 +22,6 @@ from hyperpose_core.images import RgbImage, debayer
 
 # 65535 / 257 = 255 exactly.
 _SIXTEEN_TO_EIGHT_BITS = 1.0 / 257.0
-
-_PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
-_JPEG_START = b"\xff\xd8"
-# Start-of-frame markers; C4, C8 and CC lie among them and mean other things.
-_JPEG_FRAME_MARKERS = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
-_JPEG_LENGTHLESS_MARKERS = frozenset({0x01, *range(0xD0, 0xD8)})
 
 
 @dataclass(frozen=True)
@@ -115,41 +108,3 @@ ENCODINGS: Mapping[str, Encoding] = MappingProxyType(
     }
 )
 """What `sensor_msgs/Image.encoding` may say."""
-
-
-def encoded_size(data: bytes) -> tuple[int, int] | None:
-    """Return (height, width) in pixels that a JPEG's or a PNG's header claims; None where it is neither.
-
-    It is read without decoding: a few bytes can claim gigabytes of pixels, and a decoder believes them.
-    """
-    if data.startswith(_PNG_SIGNATURE):
-        return _png_size(data)
-    if data.startswith(_JPEG_START):
-        return _jpeg_size(data)
-    return None
-
-
-def _png_size(data: bytes) -> tuple[int, int] | None:
-    if len(data) < 24 or data[12:16] != b"IHDR":
-        return None
-    width, height = struct.unpack(">II", data[16:24])
-    return height, width
-
-
-def _jpeg_size(data: bytes) -> tuple[int, int] | None:
-    position = len(_JPEG_START)
-    while position + 4 <= len(data) and data[position] == 0xFF:
-        marker = data[position + 1]
-        if marker == 0xFF:  # any number of fill bytes may stand before a marker
-            position += 1
-        elif marker in _JPEG_LENGTHLESS_MARKERS:
-            position += 2
-        elif marker in _JPEG_FRAME_MARKERS:
-            if position + 9 > len(data):
-                return None
-            height, width = struct.unpack(">HH", data[position + 5 : position + 9])
-            return height, width
-        else:
-            (length,) = struct.unpack(">H", data[position + 2 : position + 4])
-            position += 2 + length
-    return None

@@ -7,9 +7,16 @@ from dataclasses import dataclass
 from sensor_msgs.msg import CompressedImage, Image
 
 from hyperpose_core.checkpoint.file import Checkpoint
+from hyperpose_core.errors import HyperPoseError
 from hyperpose_core.geometry.camera import CameraModel
 from hyperpose_core.images import Preprocessing, RgbImage
-from hyperpose_ros.common.conversions import check_compressed_image, compressed_image_to_rgb, image_to_rgb
+from hyperpose_ros.common.conversions import (
+    BadImageError,
+    check_compressed_image,
+    check_image,
+    compressed_image_to_rgb,
+    image_to_rgb,
+)
 from hyperpose_ros.images.camera_info import CameraCalibrations
 from hyperpose_ros.images.inbox import Frame
 
@@ -39,8 +46,10 @@ def decode(frame: Frame, checkpoint: Checkpoint, calibrations: CameraCalibration
         calibrations: what the cameras say of their lenses; None takes images as they are.
 
     Raises:
-        BadImageError: the message is no image, or not of the size that its camera_info says.
+        BadImageError: the message is no image, or too narrow a one for the network, or not of the size that
+            its camera_info says.
     """
+    _check_shape(frame.message, checkpoint.preprocessing)
     if calibrations is None:
         return DecodedFrame(frame, _to_rgb(frame.message, checkpoint.preprocessing))
     # A calibration is that of the whole image.
@@ -55,6 +64,18 @@ def whole_image(decoded: DecodedFrame) -> RgbImage:
         is_reduced = check_compressed_image(message) != decoded.image.shape[:2]
         return _to_rgb(message) if is_reduced else decoded.image
     return decoded.image
+
+
+def _check_shape(message: Image | CompressedImage, preprocessing: Preprocessing) -> None:
+    if isinstance(message, CompressedImage):
+        size = check_compressed_image(message)
+    else:
+        check_image(message)
+        size = message.height, message.width
+    try:
+        preprocessing.resized_size(*size)
+    except HyperPoseError as error:
+        raise BadImageError("too_large", str(error)) from error
 
 
 def _to_rgb(message: Image | CompressedImage, meant_for: Preprocessing | None = None) -> RgbImage:
