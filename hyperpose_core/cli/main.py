@@ -8,11 +8,10 @@ from collections.abc import Sequence
 from importlib.metadata import entry_points
 
 from hyperpose_core import __version__
-from hyperpose_core.errors import HyperPoseError
+from hyperpose_core.command_line import dying_of_interrupts, run_command
 from hyperpose_core.large_imports import import_large
 
-USER_MISTAKE = 2
-INTERRUPTED = 130
+_NAME = "hyperpose"
 
 # Summaries stand here since a verb's file may import torch, which takes seconds: only the file of the verb
 # that is asked for is imported.
@@ -50,7 +49,7 @@ def build_parser(verb: str | None = None) -> argparse.ArgumentParser:
             are looked for only where it is none of this package's.
     """
     parser = argparse.ArgumentParser(
-        prog="hyperpose",
+        prog=_NAME,
         description="Train, evaluate and use HyperPose networks: a camera's pose from one image.",
     )
     parser.add_argument("--version", action="version", version=f"hyperpose {__version__}")
@@ -74,17 +73,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run one verb.
 
     Returns:
-        0, or 2 for a mistake of the user's (said in one line), or 130 when interrupted.
+        what `run_command` says of how the verb ended.
     """
     arguments = sys.argv[1:] if arguments is None else arguments
     # No option before the verb takes a value.
     verb = next((argument for argument in arguments if not argument.startswith("-")), None)
-    try:
-        parsed = build_parser(verb).parse_args(arguments)
-        return int(parsed.run(parsed))
-    except HyperPoseError as error:
-        print(f"hyperpose: error: {error}", file=sys.stderr)
-        return USER_MISTAKE
-    except KeyboardInterrupt:
-        print("hyperpose: interrupted", file=sys.stderr)
-        return INTERRUPTED
+    return run_command(_NAME, lambda: _run(arguments, verb))
+
+
+def _run(arguments: Sequence[str], verb: str | None) -> int:
+    with dying_of_interrupts(_NAME):
+        parser = build_parser(verb)
+    parsed = parser.parse_args(arguments)
+    return int(parsed.run(parsed))

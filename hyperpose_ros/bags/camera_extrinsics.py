@@ -7,6 +7,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from hyperpose_core.command_line import run_command
 from hyperpose_core.errors import HyperPoseError
 from hyperpose_core.geometry.frame_chains import (
     frame_name,
@@ -14,7 +15,6 @@ from hyperpose_core.geometry.frame_chains import (
 )
 from hyperpose_core.geometry.poses import Pose
 from hyperpose_ros.bags.reader import IMAGE_TYPES, BagReader
-from hyperpose_ros.bags.tool import run_tool
 from hyperpose_ros.common.conversions import transform_from_message
 
 _NAME = "camera_extrinsics"
@@ -39,7 +39,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         arguments: the command line without the program's name; None for the process's own.
     """
     parsed = _parser().parse_args(arguments)
-    return run_tool(_NAME, lambda: _print_extrinsics(parsed))
+    return run_command(_NAME, lambda: _print_extrinsics(parsed))
 
 
 def read_extrinsics(bag: BagReader, base_frame: str, camera_frame: str | None = None) -> Pose:

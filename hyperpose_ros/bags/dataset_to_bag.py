@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from tqdm import tqdm
 
 from hyperpose_core.cli.common import add_dataset_arguments, open_dataset_from
+from hyperpose_core.command_line import run_command
 from hyperpose_core.datasets.records import PosedImage, PosedImageSet
 from hyperpose_core.errors import HyperPoseError
 from hyperpose_ros.bags.layout import (
@@ -19,7 +20,7 @@ from hyperpose_ros.bags.layout import (
     frame_messages,
     layout_from,
 )
-from hyperpose_ros.bags.tool import positive_number, run_tool
+from hyperpose_ros.bags.tool import positive_number
 from hyperpose_ros.bags.writer import BagWriter
 
 _NAME = "dataset_to_bag"
@@ -44,7 +45,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         arguments: the command line without the program's name; None for the process's own.
     """
     parsed = _parser().parse_args(arguments)
-    return run_tool(_NAME, lambda: _convert(parsed))
+    return run_command(_NAME, lambda: _convert(parsed))
 
 
 def write_dataset(

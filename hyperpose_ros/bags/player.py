@@ -10,6 +10,7 @@ from collections.abc import Sequence
 import rclpy
 from rclpy.signals import SignalHandlerOptions
 
+from hyperpose_core.command_line import run_command
 from hyperpose_core.errors import HyperPoseError
 from hyperpose_ros.bags.reader import BagReader
 from hyperpose_ros.bags.replay import BagReplay, ReplayOptions, ReplaySummary
@@ -17,7 +18,6 @@ from hyperpose_ros.bags.tool import (
     number_from_zero,
     positive_count,
     positive_number,
-    run_tool,
     split_ros_arguments,
 )
 
@@ -45,7 +45,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     command_line = list(sys.argv[1:] if arguments is None else arguments)
     own, ros = split_ros_arguments(command_line)
     parsed = _parser().parse_args(own)
-    return run_tool(_NAME, lambda: _replay(parsed, ros))
+    return run_command(_NAME, lambda: _replay(parsed, ros))
 
 
 def _replay(arguments: argparse.Namespace, ros_arguments: list[str]) -> int:

@@ -11,6 +11,7 @@ from pathlib import Path
 from tqdm import tqdm
 
 from hyperpose_core.checkpoint.file import load_checkpoint
+from hyperpose_core.command_line import run_command
 from hyperpose_core.datasets.records import PosedImage
 from hyperpose_core.datasets.robotcar_runs import POSE_SOURCES, RobotCarRun, load_run, run_names
 from hyperpose_core.datasets.robotcar_sdk import CAMERAS
@@ -31,7 +32,7 @@ from hyperpose_ros.bags.robotcar_messages import (
     ins_entries,
     vo_entries,
 )
-from hyperpose_ros.bags.tool import number_from_zero, run_tool
+from hyperpose_ros.bags.tool import number_from_zero
 from hyperpose_ros.bags.writer import BagWriter
 
 _NAME = "robotcar_to_bag"
@@ -68,7 +69,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         arguments: the command line without the program's name; None for the process's own.
     """
     parsed = _parser().parse_args(arguments)
-    return run_tool(_NAME, lambda: _convert(parsed))
+    return run_command(_NAME, lambda: _convert(parsed))
 
 
 def write_run(run: RobotCarRun, writer: BagWriter, layout: BagLayout, coding: ImageCoding) -> None:

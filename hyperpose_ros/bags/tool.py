@@ -1,36 +1,10 @@
-"""What the command-line tools of this package share: how they end, and how they read their arguments."""
+"""What the command-line tools of this package share: how they read their arguments."""
 
 from __future__ import annotations
 
 import argparse
 import math
-import sys
 from collections.abc import Callable, Sequence
-
-from hyperpose_core.errors import HyperPoseError
-
-EXIT_USER_MISTAKE = 2
-EXIT_INTERRUPTED = 130
-
-
-def run_tool(name: str, body: Callable[[], int]) -> int:
-    """Run a tool's body and turn how it ended into an exit code.
-
-    Args:
-        name: the tool's name, for its error line.
-        body: does the work and returns the exit code.
-
-    Returns:
-        What `body` returned; 2 after a user's mistake, told in one line on standard error; 130 after Ctrl-C.
-    """
-    try:
-        return body()
-    except HyperPoseError as error:
-        print(f"{name}: error: {error}", file=sys.stderr)
-        return EXIT_USER_MISTAKE
-    except KeyboardInterrupt:
-        print(f"{name}: interrupted", file=sys.stderr)
-        return EXIT_INTERRUPTED
 
 
 def split_ros_arguments(arguments: Sequence[str]) -> tuple[list[str], list[str]]:

@@ -18,8 +18,9 @@ from rclpy.client import Client
 from rclpy.node import Node
 from rclpy.signals import SignalHandlerOptions
 
+from hyperpose_core.command_line import run_command
 from hyperpose_core.errors import HyperPoseError
-from hyperpose_ros.bags.tool import positive_number, run_tool, split_ros_arguments
+from hyperpose_ros.bags.tool import positive_number, split_ros_arguments
 
 _NAME = "wait_until_active"
 _ANSWER_TIMEOUT_S = 1.0
@@ -39,7 +40,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "--timeout", type=positive_number, default=180.0, help="seconds to wait at most (default: 180)"
     )
     parsed = parser.parse_args(own)
-    return run_tool(_NAME, lambda: _run(parsed.node, parsed.timeout, ros))
+    return run_command(_NAME, lambda: _run(parsed.node, parsed.timeout, ros))
 
 
 def _run(name: str, timeout_s: float, ros_arguments: list[str]) -> int:

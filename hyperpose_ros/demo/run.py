@@ -21,11 +21,11 @@ from typing import Any
 
 import numpy as np
 
+from hyperpose_core.command_line import run_command
 from hyperpose_core.datasets import open_dataset
 from hyperpose_core.errors import HyperPoseError
 from hyperpose_core.evaluation import score
 from hyperpose_core.geometry.poses import orientation_errors_deg
-from hyperpose_ros.bags.tool import run_tool
 from hyperpose_ros.demo.report import (  
     read_replays,
     write_demo_report,
@@ -45,7 +45,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--recipe", default="demo", help="a shipped recipe's name or a YAML file [demo]")
     parser.add_argument("--frames", type=int, default=280, help="simulated images a run [280]")
     parsed = parser.parse_args(arguments)
-    return run_tool(_NAME, lambda: _run(parsed.output, parsed.recipe, parsed.frames))
+    return run_command(_NAME, lambda: _run(parsed.output, parsed.recipe, parsed.frames))
 
 
 def _run(output: Path, recipe: str, frames: int) -> int:

@@ -28,7 +28,7 @@ from rclpy.signals import SignalHandlerOptions
 from rclpy.utilities import remove_ros_args
 from std_srvs.srv import Trigger
 
-from hyperpose_core.errors import HyperPoseError
+from hyperpose_core.command_line import run_command
 from hyperpose_core.evaluation.metrics import score
 from hyperpose_core.evaluation.refined_scores import score_refined
 from hyperpose_core.evaluation.report import write_report
@@ -51,7 +51,6 @@ VERIFIED_TOPIC = "localizer/verified_pose"
 TRUTH_TOPIC = "ground_truth/pose"
 
 EXIT_NOTHING_SCORED = 1
-EXIT_USER_MISTAKE = 2
 
 _NANOSECONDS = 1e9
 _PAUSE_S = 0.1
@@ -210,10 +209,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     # A signal asks for the report; rclpy's own handler would pull the context from under the node.
     rclpy.init(args=command_line, signal_handler_options=SignalHandlerOptions.NO)
     try:
-        return _run()
-    except HyperPoseError as error:
-        print(f"{NODE_NAME}: error: {error}", file=sys.stderr)
-        return EXIT_USER_MISTAKE
+        return run_command(NODE_NAME, _run)
     finally:
         rclpy.shutdown()
 

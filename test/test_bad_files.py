@@ -1,0 +1,291 @@
+"""Damaged, hostile and enormous files, given to the commands: one line, exit code 2, little memory."""
+
+from __future__ import annotations
+
+import json
+import os
+import struct
+import subprocess
+import sys
+import zipfile
+import zlib
+from collections.abc import Callable
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+import torch
+from conftest import PROJECT_ROOT, draw_image
+
+from hyperpose_core.checkpoint.file import load_checkpoint, save_checkpoint
+from hyperpose_core.checkpoint.tensor_file import write_tensor_file
+from hyperpose_core.cli.main import main
+from hyperpose_core.errors import HyperPoseError
+from hyperpose_core.images import decode_image
+from hyperpose_core.inference.estimator import PoseEstimator
+
+GIGABYTE = 1 << 30
+
+MEASURE = """
+import json, resource, sys
+import hyperpose_core.cli.predict, hyperpose_core.cli.train, hyperpose_core.cli.import_released
+from hyperpose_core.cli.main import main
+peak = lambda: resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+print(json.dumps([[peak(), 0]] + [[main(case), peak()][::-1] for case in json.load(sys.stdin)]))
+"""
+
+
+def png_of(width: int, height: int, colours: int = 0) -> bytes:
+    """A PNG of one colour, a few bytes for any size."""
+
+    def chunk(kind: bytes, data: bytes) -> bytes:
+        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+
+    compressor = zlib.compressobj(9)
+    row = bytes(1 + width * (3 if colours == 2 else 1))
+    rows = b"".join(compressor.compress(row) for _ in range(height)) + compressor.flush()
+    header = struct.pack(">IIBBBBB", width, height, 8, colours, 0, 0, 0)
+    begin = b"\x89PNG\r\n\x1a\n"
+    return begin + chunk(b"IHDR", header) + chunk(b"IDAT", rows) + chunk(b"IEND", b"")
+
+
+def anchor_bomb() -> str:
+    lines = ["a0: &a0 [x, x, x, x, x, x, x, x, x, x]"]
+    lines += [f"a{level}: &a{level} [{', '.join([f'*a{level - 1}'] * 10)}]" for level in range(1, 9)]
+    return "\n".join(lines)
+
+
+def weights_bomb(path: Path) -> None:
+    """A file of torch.save whose tensor is packed to a thousandth."""
+    plain = path.with_suffix(".plain")
+    torch.save({"weight": torch.zeros(25_000_000)}, plain)
+    with zipfile.ZipFile(plain) as source, zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as target:
+        for name in source.namelist():
+            with source.open(name) as part, target.open(name, "w", force_zip64=True) as copy:
+                while piece := part.read(1 << 24):
+                    copy.write(piece)
+    plain.unlink()
+
+
+def test_what_would_fill_memory_is_refused_before_it_does(
+    tiny_checkpoint: Path, seven_scenes_folder: Path, tmp_path: Path
+) -> None:
+    images = {
+        "narrow.png": png_of(20_000, 1, 2),
+        "wide.png": png_of(1, 20_000, 2),
+        "large.png": png_of(16_000, 16_000),
+        "claims.bmp": b"BM" + bytes(16) + struct.pack("<ii", 60_000, -60_000) + bytes(100),
+        "claims.ppm": b"P6\n# a comment\n70000 70000\n255\n" + bytes(100),
+    }
+    for name, content in images.items():
+        (tmp_path / name).write_bytes(content)
+    (tmp_path / "endless.png").symlink_to("/dev/zero")
+    os.mkfifo(tmp_path / "pipe.png")
+    (tmp_path / "bomb.yaml").write_text(anchor_bomb())
+    weights_bomb(tmp_path / "bomb.pth")
+    (tmp_path / "labels.csv").write_text(
+        "scene,split,seq,img_path,t1,t2,t3,q1,q2,q3,q4\n"
+        + "".join(f"s,train,a,large.png,{i},0,0,1,0,0,0\n" for i in range(4))
+    )
+    train = ["train", "--no-pretrained", "--output", str(tmp_path / "run"), "--data"]
+    cases = [
+        ["predict", str(tiny_checkpoint), str(tmp_path / name)]
+        for name in (*images, "endless.png", "pipe.png")
+    ]
+    cases.append([*train, str(tmp_path / "labels.csv")])
+    cases.append([*train, str(seven_scenes_folder), "--recipe", str(tmp_path / "bomb.yaml")])
+    cases.append(
+        ["import", "--model", "posenet", str(tmp_path / "bomb.pth"), "--output", str(tmp_path / "x")]
+    )
+    ended = subprocess.run(
+        [sys.executable, "-c", MEASURE],
+        input=json.dumps(cases),
+        capture_output=True,
+        text=True,
+        check=False,
+        cwd=PROJECT_ROOT,
+        timeout=300,
+    )
+    assert ended.returncode == 0, ended.stderr
+    (idle, _), *peaks = json.loads(ended.stdout.splitlines()[-1])
+    for case, (peak, code) in zip(cases, peaks, strict=True):
+        assert code == 2, (case, ended.stderr)
+        assert peak - idle < GIGABYTE, f"{(peak - idle) / 1e6:.0f} MB: {case}"
+    lines = ended.stderr.splitlines()
+    assert len(lines) == len(cases) and all(line.startswith("hyperpose: error: ") for line in lines), lines
+    assert "packed into" in lines[-1] and "aliases" in lines[-2]
+
+
+def test_a_narrow_image_within_limits_is_an_image_like_any_other(tiny_checkpoint: Path) -> None:
+    image = draw_image(1, 40, 2000)
+    assert PoseEstimator.load(tiny_checkpoint, "cpu").estimate([image])[0].pose is not None
+
+
+@pytest.mark.parametrize("suffix", [".jpg", ".png", ".bmp", ".ppm", ".pgm", ".tiff", ".webp"])
+def test_every_format_that_is_named_is_read(suffix: str) -> None:
+    image = draw_image(2, 30, 50)
+    shown = (
+        cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)
+        if suffix == ".pgm"
+        else cv2.cvtColor(image, cv2.COLOR_RGB2BGR)
+    )
+    found = decode_image(cv2.imencode(suffix, shown)[1].tobytes(), "drawn")
+    assert found.shape == (30, 50, 3)
+    if suffix in (".png", ".bmp", ".ppm", ".tiff"):
+        np.testing.assert_array_equal(found, image)
+
+
+RECIPES = {
+    "recursive": b"stages: &a [*a]\n",
+    "date": b"epochs: 2024-01-01\n",
+    "deep": b"stages: " + b"[" * 5000 + b"]" * 5000,
+    "deep mapping": b"".join(b" " * level + b"a:\n" for level in range(300)),
+    "huge number": b"epochs: " + b"9" * 6000,
+    "huge float": b"learning_rate: 1e999\n",
+    "not a number": b"learning_rate: .nan\n",
+    "keys": b"? [a, b]\n: 1\n",
+    "mapping as key": b"? {a: b}\n: 1\n",
+    "not text": b"\xff\xfe\x00epochs",
+    "control": b"epochs: \x07\n",
+    "binary": b"epochs: !!binary aGVsbG8=\n",
+    "python": b"epochs: !!python/object/apply:os.system [ls]\n",
+    "list": b"- 1\n",
+    "empty": b"",
+    "bad base 60": b"epochs: 1:99:99\nlearning_rate: [\n",
+    "bad date": b"epochs: 2024-99-99\n",
+}
+
+
+@pytest.mark.parametrize("name", RECIPES)
+def test_a_bad_recipe_is_one_line(
+    name: str, seven_scenes_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    recipe = tmp_path / "recipe.yaml"
+    recipe.write_bytes(RECIPES[name])
+    output = tmp_path / "run"
+    arguments = ["--data", str(seven_scenes_folder), "--output", str(output), "--recipe", str(recipe)]
+    assert main(["train", *arguments]) == 2
+    error = capsys.readouterr().err
+    assert error.startswith(f"hyperpose: error: {recipe}") and error.count("\n") == 1, error
+    assert len(error) < 1000 and not output.exists()
+
+
+def rewritten(source: Path, target: Path, change: Callable[[str], str]) -> Path:
+    """A checkpoint whose document was changed by another program."""
+    from safetensors import safe_open
+
+    with safe_open(source, framework="pt") as file:
+        metadata = file.metadata()
+        tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    with target.open("wb") as stream:
+        write_tensor_file(stream, tensors, {**metadata, "hyperpose": change(metadata["hyperpose"])})
+    return target
+
+
+def with_value(document: str, path: str, value: str) -> str:
+    """Put raw JSON text in the place of a value."""
+    content = json.loads(document)
+    *parents, last = path.split(".")
+    inner = content
+    for parent in parents:
+        inner = inner[parent]
+    inner[last] = "PLACE"
+    return json.dumps(content).replace('"PLACE"', value)
+
+
+DOCUMENTS = {
+    "deep": ("training.recipe", "[" * 100_000 + "]" * 100_000),
+    "digits": ("training.seed", "9" * 10_000),
+    "infinity": ("normalisation.scale", "Infinity"),
+    "zero scale": ("normalisation.scale", "0"),
+    "overflow": ("normalisation.scale", "1" + "0" * 400),
+    "not a number": ("normalisation.mean", "[[NaN, 0, 0]]"),
+    "mean of 2": ("normalisation.mean", "[[0, 0]]"),
+    "means of 6": ("normalisation.mean", "[[0, 0, 0], [0, 0, 0]]"),
+    "surrogate": ("scenes", '["\\ud800"]'),
+    "scenes": ("scenes", '"toyroom"'),
+    "nul": ("architecture", '"hyper\\u0000pose"'),
+    "resize": ("preprocessing.resize", "100000000"),
+    "resize text": ("preprocessing.resize", '"many"'),
+    "no deviation": ("preprocessing.std", "[0, 1, 1]"),
+    "two means": ("preprocessing.mean", "[0.5, 0.5]"),
+    "camera": ("camera", '{"width": 1e30, "height": 3}'),
+    "large camera": (
+        "camera",
+        '{"width": 2000000, "height": 2000000, "fx": 1, "fy": 1, "cx": 0, "cy": 0, "distortion": []}',
+    ),
+    "options": ("options.hidden_width", "-1"),
+    "origin": ("world.origin", "[1, 2]"),
+    "far origin": ("world.origin", "[1e400, 0, 0]"),
+    "covariance": ("uncertainty.covariance", '"none"'),
+    "null": ("preprocessing", "null"),
+}
+
+
+@pytest.mark.parametrize("name", DOCUMENTS)
+def test_a_checkpoint_that_says_something_impossible_is_one_line(
+    name: str, tiny_checkpoint: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = rewritten(
+        tiny_checkpoint, tmp_path / "bad.safetensors", lambda text: with_value(text, *DOCUMENTS[name])
+    )
+    photograph = tmp_path / "photograph.png"
+    cv2.imwrite(str(photograph), draw_image(1))
+    assert main(["predict", str(path), str(photograph)]) == 2
+    error = capsys.readouterr().err
+    assert error.startswith(f"hyperpose: error: {path}: ") and error.count("\n") == 1, error
+    assert len(error) < 1000
+
+
+def test_a_name_that_is_none_is_one_line(tiny_checkpoint: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for name in ("nul\0.png", "half\ud800.png", "x" * 5000, "photo\x1b[31m.png"):
+        assert main(["predict", str(tiny_checkpoint), name]) == 2
+        error = capsys.readouterr().err
+        assert error.startswith("hyperpose: error: ") and error.count("\n") == 1 and error[:-1].isprintable()
+
+
+def test_control_characters_of_a_file_do_not_reach_the_terminal(
+    tiny_checkpoint: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from dataclasses import replace
+
+    from hyperpose_core.geometry.world import World
+
+    known = load_checkpoint(tiny_checkpoint)
+    hostile = "\x1b]0;owned\x07\x9b31m\u202egnp"
+    path = tmp_path / "hostile.safetensors"
+    save_checkpoint(
+        path, replace(known, scenes=(hostile,), world=World(hostile), training={hostile: hostile})
+    )
+    assert main(["info", str(path)]) == 0
+    told = capsys.readouterr().out
+    assert "\\x1b]0;owned\\x07\\x9b31m\\u202egnp" in told
+    assert all(character.isprintable() or character in "\n\t" for character in told)
+
+
+def test_who_stops_reading_gets_no_complaint(tiny_checkpoint: Path) -> None:
+    with subprocess.Popen(
+        [sys.executable, "-m", "hyperpose_core", "info", str(tiny_checkpoint)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        cwd=PROJECT_ROOT,
+    ) as process:
+        assert process.stdout is not None and process.stderr is not None
+        process.stdout.close()
+        assert process.stderr.read() == b""
+    assert process.returncode == 141
+
+
+def test_a_partial_file_that_links_elsewhere_is_not_written_through(
+    tiny_checkpoint: Path, tmp_path: Path
+) -> None:
+    precious = tmp_path / "precious"
+    precious.write_text("keep me")
+    path = tmp_path / "new.safetensors"
+    path.with_name("new.safetensors.partial").symlink_to(precious)
+    save_checkpoint(path, load_checkpoint(tiny_checkpoint))
+    assert precious.read_text() == "keep me"
+    assert [entry.name for entry in sorted(tmp_path.iterdir())] == ["new.safetensors", "precious"]
+    with pytest.raises(HyperPoseError, match="cannot write"):
+        save_checkpoint(precious / "below" / "x.safetensors", load_checkpoint(tiny_checkpoint))
