@@ -18,6 +18,7 @@ from hyperpose_core.checkpoint.file import Checkpoint, load_checkpoint, save_che
 from hyperpose_core.checkpoint.normalisation import PositionNormalisation
 from hyperpose_core.cli.main import main
 from hyperpose_core.errors import HyperPoseError
+from hyperpose_core.export.graph_reading import try_graph
 from hyperpose_core.geometry.camera import CameraModel
 from hyperpose_core.geometry.poses import orientation_errors_deg
 from hyperpose_core.geometry.world import World
@@ -340,3 +341,48 @@ def test_missing_packages_are_named(exported: Callable[[str], tuple[Path, Path]]
         ended = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
         assert ended.returncode == 2, ended.stderr
         assert "hyperpose_ros[export]" in ended.stderr
+
+
+def hostile_model(kind: str) -> bytes:
+    """An ONNX model that a reader finds no end of, or no memory for, or that refers to other files."""
+    from onnx import TensorProto, helper, numpy_helper
+
+    images = helper.make_tensor_value_info("images", TensorProto.FLOAT, ["count", 3, 8, 8])
+    output = helper.make_tensor_value_info("position", TensorProto.FLOAT, ["count", 3, 8, 8])
+    weight = numpy_helper.from_array(np.zeros((1, 3, 8, 8), np.float32), "weight")
+    nodes, version = [helper.make_node("Add", ["images", "weight"], ["position"])], 17
+    if kind == "opset":
+        version = 2**62
+    elif kind == "memory":
+        weight = numpy_helper.from_array(np.array([400_000, 400_000]), "size")
+        nodes = [
+            helper.make_node("ConstantOfShape", ["size"], ["ones"]),
+            helper.make_node("ReduceMean", ["ones"], ["mean"], keepdims=0),
+            helper.make_node("Add", ["images", "mean"], ["position"]),
+        ]
+    elif kind == "other file":
+        weight.ClearField("raw_data")
+        weight.data_location = TensorProto.EXTERNAL
+        weight.external_data.add(key="location", value="/etc/hostname")
+    graph = helper.make_graph(nodes, "graph", [images], [output], initializer=[weight])
+    opsets = [helper.make_opsetid("", version)]
+    return helper.make_model(graph, opset_imports=opsets).SerializeToString()
+
+
+@pytest.mark.parametrize(
+    ("kind", "reason"),
+    [
+        ("opset", "did not get done with it in 4 s"),
+        ("memory", "bad_alloc|breaks down"),
+        ("other file", "Path"),
+    ],
+)
+def test_a_hostile_file_is_tried_elsewhere_and_given_up(kind: str, reason: str) -> None:
+    with pytest.raises(HyperPoseError, match=f"^hostile.onnx: .*({reason})"):
+        try_graph(hostile_model(kind), "hostile.onnx", 4 if kind == "opset" else 60)
+
+
+def test_a_trial_lets_a_good_file_pass(exported: Callable[[str], tuple[Path, Path]]) -> None:
+    _, file = exported("posenet")
+    estimator = PoseEstimator.load(file, is_tried=True)
+    assert estimator.estimate(IMAGES[:1])[0].pose is not None

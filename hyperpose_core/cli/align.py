@@ -9,6 +9,7 @@ import numpy as np
 
 from hyperpose_core.datasets.tum import read_tum_file
 from hyperpose_core.errors import HyperPoseError
+from hyperpose_core.files import replace_text
 from hyperpose_core.geometry.alignment import (
     Alignment,
     align_poses,
@@ -121,8 +122,5 @@ def _write(path: Path, line: str) -> None:
         "    # x, y, z, qx, qy, qz, qw of the trained world in map_frame, metres\n"
         f"    {line}\n"
     )
-    try:
-        path.write_text(text, encoding="utf-8")
-    except OSError as error:
-        raise HyperPoseError(f"{path}: cannot write: {error.strerror}") from error
+    replace_text(path, text, "parameters")
     print(f"written to {path}: localizer --ros-args --params-file {path} ...")

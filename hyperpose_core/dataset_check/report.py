@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import io
 import json
 from collections.abc import Sequence
 from dataclasses import asdict
@@ -137,16 +138,17 @@ def _problem_lines(report: DatasetReport) -> list[str]:
 
 def _write_nearest(path: Path, coverage: Sequence[Coverage]) -> None:
     head = ["scene", "sequence", "frame", "stamp_ns", "nearest_frame", "distance_m", "angle_deg"]
-    with path.open("w", newline="", encoding="utf-8") as stream:
-        writer = csv.writer(stream)
-        writer.writerow(head)
-        for item in coverage:
-            for test, nearest, distance, angle in zip(
-                item.test, item.nearest, item.distance_m, item.angle_deg, strict=True
-            ):
-                stamp = "" if test.stamp_ns is None else test.stamp_ns
-                row = [item.scene, test.sequence, test.path, stamp, nearest.path]
-                writer.writerow([*row, f"{distance:.6f}", f"{angle:.4f}"])
+    text = io.StringIO(newline="")
+    writer = csv.writer(text)
+    writer.writerow(head)
+    for item in coverage:
+        for test, nearest, distance, angle in zip(
+            item.test, item.nearest, item.distance_m, item.angle_deg, strict=True
+        ):
+            stamp = "" if test.stamp_ns is None else test.stamp_ns
+            row = [item.scene, test.sequence, test.path, stamp, nearest.path]
+            writer.writerow([*row, f"{distance:.6f}", f"{angle:.4f}"])
+    replace_text(path, text.getvalue(), "table of nearest frames")
 
 
 def _plain(report: DatasetReport) -> dict[str, object]:

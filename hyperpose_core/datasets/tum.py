@@ -20,6 +20,7 @@ from hyperpose_core.datasets.records import PosedImageSet
 from hyperpose_core.datasets.rosbag_tracks import NoPoseError, build_track
 from hyperpose_core.datasets.splits import SplitPolicy
 from hyperpose_core.errors import HyperPoseError
+from hyperpose_core.files import read_text
 from hyperpose_core.geometry.camera import CameraModel
 from hyperpose_core.geometry.poses import Pose, euler_to_matrix, matrix_to_quaternion
 from hyperpose_core.geometry.world import World
@@ -90,11 +91,7 @@ def read_tum_file(path: Path) -> tuple[npt.NDArray[np.int64], list[Pose]]:
     Raises:
         HyperPoseError: the file cannot be read, a line is none of the format, or there is no pose.
     """
-    try:
-        lines = path.read_text(encoding="utf-8").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        reason = error.strerror if isinstance(error, OSError) else "it is no text"
-        raise HyperPoseError(f"{path}: cannot read: {reason}") from error
+    lines = read_text(path, "file of poses").splitlines()
     stamps, poses = [], []
     for number, line in enumerate(lines, 1):
         words = line.split("#")[0].replace(",", " ").split()

@@ -18,11 +18,11 @@ from hyperpose_core.export.graph import (
     full_network,
     network_as_onnx,
 )
+from hyperpose_core.export.graph_reading import read_graph
 from hyperpose_core.export.onnx_engine import (
     ExportedEngine,
     available_precisions,
     cpu_name,
-    read_graph,
 )
 from hyperpose_core.files import replace_bytes
 from hyperpose_core.inference.engines.engine import Engine

@@ -18,6 +18,7 @@ from torch import Tensor, nn
 
 from hyperpose_core.checkpoint.file import Checkpoint
 from hyperpose_core.errors import HyperPoseError
+from hyperpose_core.export.graph_reading import PACKAGES_HINT
 from hyperpose_core.inference.engines.build_network import build_network
 from hyperpose_core.models.base import PoseModel
 from hyperpose_core.models.compressed import CompressedConv2d, CompressedLinear, StoredWeight
@@ -29,7 +30,6 @@ if TYPE_CHECKING:
 LARGEST_EXPORTED_BYTES = 2**31 - 1
 """Of a protocol buffer."""
 
-PACKAGES_HINT = "exported networks need OpenVINO and ONNX: pip install 'hyperpose_ros[export]'"
 
 _Layer = TypeVar("_Layer", nn.Linear, nn.Conv2d)
 

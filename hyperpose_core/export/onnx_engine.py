@@ -6,7 +6,6 @@ folds batch norm, fuses layers and reads int8 weights without making them float3
 
 from __future__ import annotations
 
-import io
 import threading
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -21,12 +20,8 @@ from hyperpose_core.export.description import (
     checkpoint_from_metadata,
     export_from_metadata,
 )
-from hyperpose_core.export.graph import (
-    LARGEST_EXPORTED_BYTES,
-    PACKAGES_HINT,
-    full_network,
-    network_as_onnx,
-)
+from hyperpose_core.export.graph import LARGEST_EXPORTED_BYTES, full_network, network_as_onnx
+from hyperpose_core.export.graph_reading import PACKAGES_HINT, first_line, read_graph, try_graph
 from hyperpose_core.files import read_bytes
 from hyperpose_core.inference.engines.engine import Engine
 from hyperpose_core.models.output import PoseOutput
@@ -106,16 +101,19 @@ class ExportedEngine(Engine):
         try:
             return openvino.Core().compile_model(self._graph, "CPU", self._settings).create_infer_request()
         except RuntimeError as error:
-            raise HyperPoseError(f"OpenVINO cannot compile the network: {_first_line(error)}") from error
+            raise HyperPoseError(f"OpenVINO cannot compile the network: {first_line(error)}") from error
 
 
-def load_exported(path: Path, device: str = "auto", precision: str = "auto") -> tuple[Checkpoint, Engine]:
+def load_exported(
+    path: Path, device: str = "auto", precision: str = "auto", is_tried: bool = False
+) -> tuple[Checkpoint, Engine]:
     """Read a file that `hyperpose export` wrote and make it ready.
 
     Args:
         path: the .onnx file.
         device: "auto" or "cpu".
         precision: one of `PRECISIONS`; "auto" is float32.
+        is_tried: try the file in a process of its own first, for whom it must not freeze or end.
 
     Returns:
         the checkpoint that was exported, without its network's tensors, and its engine.
@@ -126,12 +124,16 @@ def load_exported(path: Path, device: str = "auto", precision: str = "auto") -> 
     """
     if device not in ("auto", "cpu"):
         raise HyperPoseError(f"device {device!r}: exported networks run on the CPU; use cpu or auto")
-    file = read_exported(path)
+    file = read_exported(path, is_tried)
     return file.checkpoint, ExportedEngine(file.graph, precision)
 
 
-def read_exported(path: Path) -> ExportedFile:
+def read_exported(path: Path, is_tried: bool = False) -> ExportedFile:
     """Read a file that `hyperpose export` wrote; what happens to it afterwards does not reach the graph.
+
+    Args:
+        path: the .onnx file.
+        is_tried: as for `load_exported`.
 
     Raises:
         HyperPoseError: the file is missing, damaged or not from `hyperpose export`, or OpenVINO is not
@@ -140,6 +142,8 @@ def read_exported(path: Path) -> ExportedFile:
     path = Path(path)
     data = read_bytes(path, "file", LARGEST_EXPORTED_BYTES)
     check_checksum(path, data)
+    if is_tried:
+        try_graph(data, str(path))
     graph = read_graph(data, str(path))
     metadata = _metadata(graph)
     checkpoint = checkpoint_from_metadata(path, metadata)
@@ -166,29 +170,6 @@ def convert_in_memory(checkpoint: Checkpoint, precision: str, size: tuple[int, i
         )
     network, stored = full_network(checkpoint)
     return ExportedEngine(read_graph(network_as_onnx(network, stored, size)), precision)
-
-
-def read_graph(data: bytes, origin: str = "the graph made in memory") -> openvino.Model:
-    """Read an ONNX graph.
-
-    Args:
-        data: the model's bytes.
-        origin: what to call it in an error.
-
-    Raises:
-        HyperPoseError: the graph is damaged or has something that OpenVINO does not know; or OpenVINO is not
-            installed.
-    """
-    try:
-        from openvino.frontend import FrontEndManager
-    except ImportError as error:
-        raise HyperPoseError(PACKAGES_HINT) from error
-    # By name: Core.read_model would try every format that it knows on a foreign file.
-    frontend = FrontEndManager().load_by_framework("onnx")
-    try:
-        return frontend.convert(frontend.load(io.BytesIO(data)))
-    except Exception as error:  # those of the frontends have no base of their own
-        raise HyperPoseError(f"{origin}: damaged, or not an ONNX file: {_first_line(error)}") from error
 
 
 def available_precisions() -> list[str]:
@@ -259,10 +240,3 @@ def _misfit(graph: openvino.Model) -> str | None:
 def _output_names(graph: openvino.Model) -> list[str]:
     """Give each output's name in `PoseOutput`, empty where it has none; it may have others beside it."""
     return [next((name for name in PoseOutput._fields if name in port.names), "") for port in graph.outputs]
-
-
-def _first_line(error: Exception) -> str:
-    """Give what an error of OpenVINO says, without where in its sources that was found."""
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    internal = ("Exception from", "Check", "FrontEnd API")
-    return next((line for line in lines if not line.startswith(internal)), type(error).__name__)

@@ -125,30 +125,32 @@ class PoseEstimator:
         turn_deg: float = 0.0,
         engine: str = "auto",
         precision: str = "auto",
+        is_tried: bool = False,
     ) -> PoseEstimator:
         """Build from a checkpoint file, or from one that `hyperpose export` made of it (.onnx).
 
-        The other arguments are the constructor's. An exported file has its engine in it, and no other can be
-        asked for.
+        The other arguments but the last are the constructor's. An exported file has its engine in it, and no
+        other can be asked for; with `is_tried` a process of its own reads it first, so that whatever is in it
+        leaves this process as it is.
 
         Raises:
             HyperPoseError: the file or another argument is wrong; the message names it.
         """
         with named(path):
             if Path(path).suffix.lower() == EXPORTED_SUFFIX:
-                return cls._load_exported(Path(path), device, turn_deg, engine, precision)
+                return cls._load_exported(Path(path), device, turn_deg, engine, precision, is_tried)
             return cls(load_checkpoint(Path(path)), device, turn_deg, engine, precision)
 
     @classmethod
     def _load_exported(
-        cls, path: Path, device: str, turn_deg: float, engine: str, precision: str
+        cls, path: Path, device: str, turn_deg: float, engine: str, precision: str, is_tried: bool
     ) -> PoseEstimator:
         # Its runtime is an optional package.
         from hyperpose_core.export.onnx_engine import load_exported
 
         check_choice("engine of an exported file", engine, ("auto", "exported"))
         check_choice("precision", precision, PRECISIONS)
-        checkpoint, exported = load_exported(path, device, precision)
+        checkpoint, exported = load_exported(path, device, precision, is_tried)
         return cls(checkpoint, turn_deg=turn_deg, engine=exported)
 
     def estimate(self, images: Sequence[RgbImage]) -> list[PoseEstimate]:

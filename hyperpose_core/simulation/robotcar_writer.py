@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from hyperpose_core.errors import HyperPoseError
+from hyperpose_core.files import replace_text
 from hyperpose_core.geometry.camera import CameraModel
 from hyperpose_core.simulation.camera import CAMERA_EXTRINSICS, INS_EXTRINSICS, OPTICAL_TO_CAMERA
 
@@ -49,7 +50,7 @@ class RunWriter:
         shutil.rmtree(self.folder, ignore_errors=True)
         for part in ("stereo/centre", "gps", "vo"):
             (self.folder / part).mkdir(parents=True)
-        (self.folder / _DONE).write_text("{}\n")
+        replace_text(self.folder / _DONE, "{}\n", "mark of a run")
 
     def write_image(self, stamp_us: int, mosaic: npt.NDArray[np.uint8]) -> None:
         """Write a Bayer mosaic uint8 [H, W] as PNG.
@@ -58,8 +59,11 @@ class RunWriter:
             HyperPoseError: the file cannot be written.
         """
         path = self._images / f"{stamp_us}.png"
-        if not cv2.imwrite(str(path), mosaic, [cv2.IMWRITE_PNG_COMPRESSION, 1]):
-            raise HyperPoseError(f"{path}: cannot write the image")
+        content = cv2.imencode(".png", mosaic, [cv2.IMWRITE_PNG_COMPRESSION, 1])[1]
+        try:
+            path.write_bytes(content.tobytes())
+        except OSError as error:
+            raise HyperPoseError(f"{path}: cannot write the image: {error.strerror}") from error
 
     def write_tables(
         self, stamps_us: Iterable[int], ins: list[str], gps: list[str], odometry: list[str]
@@ -72,7 +76,7 @@ class RunWriter:
 
     def finish(self, content: Mapping[str, object]) -> None:
         """Mark the run as written, with what decided its content."""
-        (self.folder / _DONE).write_text(json.dumps(content, indent=1) + "\n")
+        replace_text(self.folder / _DONE, json.dumps(content, indent=1) + "\n", "mark of a run")
 
 
 def remove_other_runs(root: Path, dates: Collection[str]) -> None:
@@ -102,4 +106,4 @@ def write_splits(root: Path, train: Iterable[str], test: Iterable[str]) -> None:
 
 
 def _write_lines(path: Path, lines: Iterable[str]) -> None:
-    path.write_text("".join(f"{line}\n" for line in lines))
+    replace_text(path, "".join(f"{line}\n" for line in lines))

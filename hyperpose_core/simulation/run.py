@@ -148,7 +148,7 @@ def main() -> int:
     run = Run(SimulationOptions(**options), job["scene"], job["split"], job["number"])
     try:
         run.write(Path(job["root"]), lambda: print("frame", flush=True))
-    except HyperPoseError as error:
+    except (HyperPoseError, OSError) as error:
         print(error, file=sys.stderr)
         return 2
     return 0

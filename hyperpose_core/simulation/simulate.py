@@ -19,6 +19,7 @@ from tqdm import tqdm
 
 import hyperpose_core
 from hyperpose_core.errors import HyperPoseError
+from hyperpose_core.files import replace_text
 from hyperpose_core.simulation.camera import simulated_camera
 from hyperpose_core.simulation.options import (
     SCENE_NAMES,
@@ -85,7 +86,7 @@ def _claim(output: Path) -> None:
     output.mkdir(parents=True, exist_ok=True)
     marker = output / SUMMARY_FILE
     if not marker.is_file():
-        marker.write_text("{}\n")
+        replace_text(marker, "{}\n", "summary")
 
 
 def _scene_runs(options: SimulationOptions, scene: int) -> list[Run]:
@@ -99,9 +100,8 @@ def _write_scene(root: Path, options: SimulationOptions, runs: list[Run]) -> Non
     write_sdk(root, simulated_camera(options.width, options.height))
     dates = {split: [run.date for run in runs if run.split == split] for split in ("train", "test")}
     write_splits(root, dates["train"], dates["test"])
-    (root / CONDITIONS_FILE).write_text(
-        json.dumps({run.date: run.condition for run in runs}, indent=1) + "\n"
-    )
+    conditions = json.dumps({run.date: run.condition for run in runs}, indent=1) + "\n"
+    replace_text(root / CONDITIONS_FILE, conditions, "list of conditions")
 
 
 def _render(waiting: list[tuple[Path, Run]], options: SimulationOptions, show_progress: bool) -> None:
@@ -224,4 +224,4 @@ def _write_summary(summary: SimulationSummary, options: SimulationOptions) -> No
             }
         )
     data = {"options": options.content(), "scenes": scenes}
-    (summary.output / SUMMARY_FILE).write_text(json.dumps(data, indent=1) + "\n")
+    replace_text(summary.output / SUMMARY_FILE, json.dumps(data, indent=1) + "\n", "summary")

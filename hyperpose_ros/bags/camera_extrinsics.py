@@ -9,6 +9,7 @@ from pathlib import Path
 
 from hyperpose_core.command_line import run_command
 from hyperpose_core.errors import HyperPoseError
+from hyperpose_core.files import replace_text
 from hyperpose_core.geometry.frame_chains import (
     frame_name,
     pose_in,
@@ -96,10 +97,7 @@ def _print_extrinsics(arguments: argparse.Namespace) -> int:
     if arguments.output is None:
         print(text, end="")
         return 0
-    try:
-        arguments.output.write_text(text)
-    except OSError as error:
-        raise HyperPoseError(f"{arguments.output}: cannot be written: {error.strerror}") from error
+    replace_text(arguments.output, text, "parameters")
     return 0
 
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import shutil
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Final
@@ -23,6 +24,7 @@ from rosbags.rosbag2 import StoragePlugin, Writer
 from rosbags.typesys import Stores, get_typestore
 
 from hyperpose_core.errors import HyperPoseError
+from hyperpose_core.untrusted import reason_of
 
 STORAGES = ("mcap", "sqlite3")
 
@@ -55,7 +57,7 @@ class BagWriter:
         self._work_folder = self.path.parent / f".{self.path.name}.partial"
         self._connections: dict[str, Connection] = {}
         self._typestore = get_typestore(Stores.ROS2_KILTED)
-        try:
+        with self._writing():
             shutil.rmtree(self._work_folder, ignore_errors=True)
             self._work_folder.mkdir(parents=True)
             self._writer = Writer(
@@ -64,8 +66,6 @@ class BagWriter:
                 storage_plugin=StoragePlugin[storage.upper()],
             )
             self._writer.open()
-        except OSError as error:
-            raise HyperPoseError(f"{self.path}: cannot write the bag: {error.strerror or error}") from error
 
     def __enter__(self) -> BagWriter:
         """Return itself: the bag is open from the start."""
@@ -84,15 +84,16 @@ class BagWriter:
         """
         try:
             if exception_type is not None:
-                self._writer.abort()
+                self._abort()
                 return
             if not any(self._writer.counts.values()):
-                self._writer.abort()
+                self._abort()
                 raise HyperPoseError(f"{self.path}: no message to write, so no bag was made")
-            self._writer.close()
-            if self.path.exists():
-                shutil.rmtree(self.path)
-            (self._work_folder / self.path.name).rename(self.path)
+            with self._writing():
+                self._writer.close()
+                if self.path.exists():
+                    shutil.rmtree(self.path)
+                (self._work_folder / self.path.name).rename(self.path)
         finally:
             shutil.rmtree(self._work_folder, ignore_errors=True)
 
@@ -110,18 +111,29 @@ class BagWriter:
         type_name = _type_name(message)
         connection = self._connections.get(topic)
         if connection is None:
-            connection = self._writer.add_connection(
-                topic, type_name, typestore=self._typestore, offered_qos_profiles=_offered_qos(topic)
-            )
+            with self._writing():
+                connection = self._writer.add_connection(
+                    topic, type_name, typestore=self._typestore, offered_qos_profiles=_offered_qos(topic)
+                )
             self._connections[topic] = connection
         elif connection.msgtype != type_name:
             raise HyperPoseError(
                 f"{topic} holds {connection.msgtype}, so {type_name} cannot be written to it"
             )
-        try:
+        with self._writing():
             self._writer.write(connection, stamp_ns, serialize_message(message))
+
+    @contextmanager
+    def _writing(self) -> Iterator[None]:
+        try:
+            yield
         except (OSError, sqlite3.Error) as error:
-            raise HyperPoseError(f"{self.path}: cannot write the bag: {error}") from error
+            raise HyperPoseError(f"{self.path}: cannot write the bag: {reason_of(error)}") from error
+
+    def _abort(self) -> None:
+        # What could not be written cannot be finished either, and is removed.
+        with suppress(OSError, sqlite3.Error):
+            self._writer.abort()
 
 
 def _check_target(path: Path, overwrite: bool) -> None:

@@ -21,6 +21,7 @@ from typing import Any
 
 import numpy as np
 
+from hyperpose_core.files import replace_text
 from hyperpose_core.command_line import run_command
 from hyperpose_core.datasets import open_dataset
 from hyperpose_core.errors import HyperPoseError
@@ -115,7 +116,7 @@ def _finish(output: Path, replays: Mapping[str, Path], seconds: float) -> None:
         "nearest_train_deg": float(np.median(orientation_errors_deg(nearest, test.orientations()))),
         "seconds": round(seconds, 1),
     }
-    (output / "results.json").write_text(json.dumps(results, indent=2) + "\n", encoding="utf-8")
+    replace_text(output / "results.json", json.dumps(results, indent=2) + "\n", "results")
     report = write_demo_report(output / "report", replays, training, test, results)
     print("\nthe unseen runs, replayed over DDS:")
     for name, value in results.items():

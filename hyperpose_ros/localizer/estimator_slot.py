@@ -62,7 +62,7 @@ class LoadedCheckpoint:
             HyperPoseError: the file or another argument is wrong.
         """
         begin = time.monotonic()
-        estimator = PoseEstimator.load(path, device, engine=engine, precision=precision)
+        estimator = PoseEstimator.load(path, device, engine=engine, precision=precision, is_tried=True)
         loaded = time.monotonic()
         camera = estimator.checkpoint.camera
         estimator.warm_up(*_WARM_UP_SIZE if camera is None else (camera.height, camera.width))
