@@ -176,7 +176,7 @@ def test_a_reference_of_another_frame_or_that_lies_on_its_side_is_told(
         ("1.0 0 0 0 0 0 0 0\n", "e.tum:1: "),
         ("nan 0 0 0 0 0 0 1\n", "e.tum:1: "),
         ("# nothing\n", "e.tum: holds no pose"),
-        (None, "e.tum: cannot read"),
+        (None, "e.tum: no such file of poses"),
     ],
 )
 def test_a_file_that_is_no_trajectory_is_named(

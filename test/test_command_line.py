@@ -79,7 +79,7 @@ def test_predict_prints_and_writes_the_pose(tiny_checkpoint: Path, photograph: P
     ("arguments", "culprit"),
     [
         (["predict", "missing.safetensors", "PHOTOGRAPH"], "missing.safetensors: no such checkpoint"),
-        (["predict", "CHECKPOINT", "missing.jpg"], "missing.jpg: cannot read the image"),
+        (["predict", "CHECKPOINT", "missing.jpg"], "missing.jpg: no such image"),
         (["predict", "CHECKPOINT", "CHECKPOINT"], "tiny.safetensors: not an image"),
         (["predict", "CHECKPOINT", "PHOTOGRAPH", "--device", "tpu"], "device 'tpu' is unknown"),
         (["evaluate", "CHECKPOINT", "--data", "nowhere"], "nowhere: no such file or folder"),

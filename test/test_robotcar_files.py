@@ -99,7 +99,7 @@ def test_damaged_files_give_the_poses_of_whole_ones(root: Path) -> None:
 @pytest.mark.parametrize(
     ("file", "content", "message"),
     [
-        ("gps/ins.csv", None, r"ins\.csv: cannot read"),
+        ("gps/ins.csv", None, r"ins\.csv: no such log"),
         ("gps/ins.csv", "timestamp,ins_status\n1,2\n", r"ins\.csv, row 1: column 'latitude' is missing"),
         ("gps/ins.csv", INS_HEADER + "\n1,2,3\n", r"ins\.csv, row 2: not 15 fields"),
         ("gps/ins.csv", INS_HEADER + "\n", r"ins\.csv: no row"),
@@ -113,11 +113,11 @@ def test_damaged_files_give_the_poses_of_whole_ones(root: Path) -> None:
             "\n".join([INS_HEADER, *ins_lines()]).replace("30U", "U") + "\n",
             "'U' is no UTM zone",
         ),
-        ("stereo.timestamps", None, r"stereo\.timestamps: cannot read"),
+        ("stereo.timestamps", None, r"stereo\.timestamps: no such log"),
         ("stereo.timestamps", "nothing\n", r"stereo\.timestamps: no line"),
         ("vo/vo.csv", "a,b\n", r"vo\.csv, row 1: column 'source_timestamp'"),
         ("../sdk/extrinsics/ins.txt", "1 2 3\n", r"ins\.txt: 3 numbers; expected 6"),
-        ("../sdk/extrinsics/stereo.txt", None, r"stereo\.txt: cannot read"),
+        ("../sdk/extrinsics/stereo.txt", None, r"stereo\.txt: no such SDK"),
         ("../sdk/models/stereo_narrow_left.txt", "1 2 3 four\n", r"stereo_narrow_left\.txt.*four"),
     ],
 )

@@ -122,7 +122,7 @@ def test_commands_that_write_leave_the_old_file_where_the_disk_is_full(
         ["compress", tiny_checkpoint, "--method", "bfloat16", "--output", files[0]],
         ["export", tiny_checkpoint, "--output", files[1], "--images", 1, "--force"],
         ["predict", tiny_checkpoint, image, "--csv", files[2]],
-        ["simulate", "--output", tmp_path / "town"],
+        ["simulate", tmp_path / "town"],
         ["dataset", "check", seven_scenes_folder, "--output", tmp_path / "check"],
     )
     for case in cases:
