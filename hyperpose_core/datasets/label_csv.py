@@ -15,18 +15,17 @@ from pathlib import Path
 
 import numpy as np
 
-from hyperpose_core.files import read_bytes
-from hyperpose_core.limits import LARGEST_DOCUMENT_BYTES
-from hyperpose_core.untrusted import parse_json, reading
 from hyperpose_core.datasets.findings import Findings
 from hyperpose_core.datasets.options import parse_camera, parse_numbers
 from hyperpose_core.datasets.records import PosedImage, PosedImageSet
 from hyperpose_core.datasets.splits import MissingSplitError
 from hyperpose_core.errors import HyperPoseError
-from hyperpose_core.files import read_text
+from hyperpose_core.files import read_bytes, read_text
 from hyperpose_core.geometry.camera import CameraModel
 from hyperpose_core.geometry.poses import Array, Pose
 from hyperpose_core.geometry.world import World
+from hyperpose_core.limits import LARGEST_DOCUMENT_BYTES
+from hyperpose_core.untrusted import parse_json, reading
 
 COLUMNS = ("scene", "split", "seq", "img_path", "t1", "t2", "t3", "q1", "q2", "q3", "q4")
 CONVENTIONS = ("camera_to_world", "centre_and_world_to_camera_rotation", "world_to_camera_extrinsics")
