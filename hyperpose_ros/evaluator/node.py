@@ -29,6 +29,7 @@ from rclpy.utilities import remove_ros_args
 from std_srvs.srv import Trigger
 
 from hyperpose_core.command_line import run_command
+from hyperpose_core.errors import HyperPoseError
 from hyperpose_core.evaluation.metrics import score
 from hyperpose_core.evaluation.refined_scores import score_refined
 from hyperpose_core.evaluation.report import write_report
