@@ -1,4 +1,4 @@
-"""Adapters of phone applications, SLAM and photogrammetry on miniatures of their layouts: conventions and damage."""
+"""Adapters of phone applications, SLAM and photogrammetry on miniatures: conventions and damage."""
 
 from __future__ import annotations
 

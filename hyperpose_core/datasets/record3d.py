@@ -1,7 +1,7 @@
 """Adapter for Record3D's `.r3d` files: a zip of `metadata` (JSON) and `rgbd/N.jpg`, which is not unpacked.
 
-Poses are [qx, qy, qz, qw, x, y, z], camera-to-world in metres, whose camera has y up and z back. The first one is
-zero, so that nothing says which way is up.
+Poses are [qx, qy, qz, qw, x, y, z], camera-to-world in metres, whose camera has y up and z back. The first
+one is zero, so that nothing says which way is up.
 """
 
 from __future__ import annotations

@@ -1,7 +1,8 @@
-"""Adapter for TUM trajectories beside stamped images, and the reading of TUM files: `stamp x y z qx qy qz qw` a line.
+"""Adapter for TUM trajectories beside stamped images, and the reading of TUM files.
 
-Images are listed in `rgb.txt` (`stamp file` a line) or named by their stamps; the trajectory's poses, which are taken
-for the camera's unless `extrinsics` says otherwise, are interpolated to the images' stamps.
+A TUM file has `stamp x y z qx qy qz qw` a line. Images are listed in `rgb.txt` (`stamp file` a line) or named
+by their stamps; the trajectory's poses, which are taken for the camera's unless
+`extrinsics` says otherwise, are interpolated to the images' stamps.
 """
 
 from __future__ import annotations
