@@ -24,6 +24,7 @@ from hyperpose_core.cli.main import main
 from hyperpose_core.errors import HyperPoseError
 from hyperpose_core.images import decode_image
 from hyperpose_core.inference.estimator import PoseEstimator
+from hyperpose_core.landmarks import map_file
 
 GIGABYTE = 1 << 30
 
@@ -289,3 +290,61 @@ def test_a_partial_file_that_links_elsewhere_is_not_written_through(
     assert [entry.name for entry in sorted(tmp_path.iterdir())] == ["new.safetensors", "precious"]
     with pytest.raises(HyperPoseError, match="cannot write"):
         save_checkpoint(precious / "below" / "x.safetensors", load_checkpoint(tiny_checkpoint))
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        (lambda data: data[: len(data) // 2], "truncated"),
+        (lambda data: data[:-8] + bytes(8), "checksum"),
+        (lambda data: data.replace(b"crc32", b"crc33").replace(b'{\\"', b'{{\\"', 1), "not JSON|truncated"),
+        (lambda data: b"", "truncated"),
+        (lambda data: (8).to_bytes(8, "little") + b"[[[[[[[[", "truncated"),
+        (lambda data: (10_000_008).to_bytes(8, "little") + b"[" * 10_000_008, "truncated"),
+    ],
+)
+def test_a_damaged_map_is_one_line(change: Callable[[bytes], bytes], reason: str, tmp_path: Path) -> None:
+    path = tmp_path / "kitchen.map"
+    map_file.write(path, {"points": np.ones((5, 3))}, {"scenes": ["kitchen"]}, 1)
+    arrays, document = map_file.read(path, 1)
+    assert arrays["points"].sum() == 15 and document == {"scenes": ["kitchen"]}
+    path.write_bytes(change(path.read_bytes()))
+    with pytest.raises(HyperPoseError, match=f"^{path}: .*({reason})"):
+        map_file.read(path, 1)
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["--start", "1e300"],
+        ["--rate", "1e308"],
+        ["--answers", "9" * 5000],
+        ["--remap", "/a"],
+        ["--remap", "/a:=/b", "/a:=/c"],
+    ],
+)
+def test_a_replay_of_impossible_arguments_is_one_line(
+    arguments: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    player = pytest.importorskip("hyperpose_ros.bags.player", reason="rclpy is missing")
+    try:
+        code = player.main([str(tmp_path), *arguments])
+    except SystemExit as error:  # argparse ends a program itself
+        code = error.code
+    assert code == 2
+    assert "bag_player: error: " in capsys.readouterr().err.splitlines()[-1]
+
+
+def test_a_type_name_in_a_bag_is_no_path() -> None:
+    reader = pytest.importorskip("hyperpose_ros.bags.reader", reason="rclpy is missing")
+    assert reader.message_class("std_msgs/msg/Header").__name__ == "Header"
+    for name in (
+        "../../tmp/msg/x",
+        "/msg/",
+        "os/msg/path",
+        "a.b/msg/C",
+        "x/msg/\ud800",
+        "std_msgs/msg/__doc__/x",
+    ):
+        with pytest.raises(HyperPoseError, match="is not installed"):
+            reader.message_class(name)

@@ -11,6 +11,7 @@ from tqdm import tqdm
 
 from hyperpose_core.cli.common import add_dataset_arguments, add_device_argument, open_dataset_from
 from hyperpose_core.errors import HyperPoseError
+from hyperpose_core.files import replacing
 from hyperpose_core.geometry.poses import Pose
 from hyperpose_core.images import read_image
 from hyperpose_core.inference.estimator import PoseEstimator
@@ -172,11 +173,9 @@ def run_view(arguments: argparse.Namespace) -> int:
     else:
         from hyperpose_core.landmarks.map_plot import map_figure
 
-        try:
-            output.parent.mkdir(parents=True, exist_ok=True)
-            map_figure(content, tuple(queries.values())).savefig(output, dpi=150)
-        except OSError as error:
-            raise HyperPoseError(f"{output}: cannot write it: {error.strerror or error}") from error
+        with replacing(output, "picture") as stream:
+            figure = map_figure(content, tuple(queries.values()))
+            figure.savefig(stream, dpi=150, format=output.suffix.removeprefix(".") or None)
     print(f"written: {output}")
     return 0
 

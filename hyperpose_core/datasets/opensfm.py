@@ -6,7 +6,6 @@ not known.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -18,9 +17,12 @@ from hyperpose_core.datasets.posed_files import PosedFile, dataset_of
 from hyperpose_core.datasets.records import PosedImageSet
 from hyperpose_core.datasets.splits import SplitPolicy
 from hyperpose_core.errors import HyperPoseError
+from hyperpose_core.files import read_bytes
 from hyperpose_core.geometry.camera import CameraModel
 from hyperpose_core.geometry.poses import rotation_vector_to_quaternion
 from hyperpose_core.geometry.world import World
+from hyperpose_core.limits import LARGEST_TABLE_BYTES
+from hyperpose_core.untrusted import parse_json
 
 _FILE = "reconstruction.json"
 _PLACES = (_FILE, f"opensfm/{_FILE}")
@@ -58,7 +60,9 @@ def open_opensfm(
     findings = Findings()
     root = Path(images) if images else path / "images"
     try:
-        content: list[dict[str, Any]] = json.loads(file.read_text("utf-8-sig"))
+        content: list[dict[str, Any]] = parse_json(
+            read_bytes(file, "reconstruction", LARGEST_TABLE_BYTES), file
+        )
         largest = max(content, key=lambda part: len(part["shots"]))
         cameras = {name: _camera(values) for name, values in largest["cameras"].items()}
         files = [

@@ -7,7 +7,6 @@ taken.
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -18,8 +17,11 @@ from hyperpose_core.datasets.posed_files import OPENGL_TO_OPTICAL, PosedFile, da
 from hyperpose_core.datasets.records import PosedImageSet
 from hyperpose_core.datasets.splits import SplitPolicy
 from hyperpose_core.errors import HyperPoseError
+from hyperpose_core.files import read_bytes
 from hyperpose_core.geometry.camera import CameraModel
 from hyperpose_core.geometry.world import World
+from hyperpose_core.limits import LARGEST_DOCUMENT_BYTES
+from hyperpose_core.untrusted import parse_json
 
 _FOLDERS = (("corrected_images", "corrected_cameras"), ("images", "cameras"))
 
@@ -69,7 +71,9 @@ def open_polycam(
 
 def _frame(description: Path, images: Path, findings: Findings) -> PosedFile | None:
     try:
-        content: dict[str, Any] = json.loads(description.read_text("utf-8-sig"))
+        content: dict[str, Any] = parse_json(
+            read_bytes(description, "description of a frame", LARGEST_DOCUMENT_BYTES), description
+        )
         rows = [[float(content[f"t_{row}{column}"]) for column in range(4)] for row in range(3)]
         fx, fy, cx, cy = (float(content[key]) for key in ("fx", "fy", "cx", "cy"))
         # ARKit counts pixels from the image's corner.

@@ -115,10 +115,7 @@ def _images(path: Path) -> list[tuple[int, str]]:
     """Return stamps, nanoseconds, and names of the images, by stamp."""
     listing = path / _LISTING
     if listing.exists():
-        try:
-            lines = listing.read_text("utf-8-sig").splitlines()
-        except (OSError, UnicodeDecodeError) as error:
-            raise HyperPoseError(f"{listing}: cannot read: {error}") from error
+        lines = read_text(listing, "list of images").splitlines()
         rows = [line.split() for line in lines if line.strip() and not line.startswith("#")]
         if not all(len(row) == 2 for row in rows):
             raise HyperPoseError(f"{listing}: not of the form 'stamp file' a line")

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
+import zlib
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -13,11 +14,15 @@ from safetensors import SafetensorError
 from safetensors.numpy import load, save
 
 from hyperpose_core.errors import HyperPoseError
+from hyperpose_core.files import read_bytes, replace_bytes
+from hyperpose_core.untrusted import parse_json, reading, reason_of
 
 _VERSION_KEY = "hyperpose_map_version"
 _DOCUMENT_KEY = "hyperpose_map"
 _CHECKPOINT_KEY = "hyperpose_format_version"
+_CHECKSUM_KEY = "crc32"
 _HEADER_SIZE_BYTES = 8
+_LARGEST_MAP_BYTES = 1 << 31
 
 Arrays = Mapping[str, npt.NDArray[np.generic]]
 
@@ -28,15 +33,7 @@ def write(path: Path, arrays: Arrays, document: Mapping[str, object], version: i
     Raises:
         HyperPoseError: the file cannot be written.
     """
-    partial = path.with_name(path.name + ".partial")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        partial.write_bytes(_encode(arrays, document, version))
-        partial.replace(path)
-    except OSError as error:
-        with suppress(OSError):
-            partial.unlink()
-        raise HyperPoseError(f"{path}: cannot write the map: {error.strerror or error}") from error
+    replace_bytes(path, _encode(arrays, document, version), "map")
 
 
 def size(arrays: Arrays, document: Mapping[str, object], version: int) -> int:
@@ -48,24 +45,24 @@ def read(path: Path, version: int) -> tuple[dict[str, npt.NDArray[np.generic]], 
     """Read arrays, into memory of their own, and the document.
 
     Raises:
-        HyperPoseError: the file is missing, truncated, no map or of another version.
+        HyperPoseError: the file is missing, truncated, no map or of another version, or its content is not
+            what its checksum says, as while somebody writes into it.
     """
-    try:
-        data = path.read_bytes()
-    except FileNotFoundError as error:
-        raise HyperPoseError(f"{path}: no such map; `hyperpose map build` makes one") from error
-    except OSError as error:
-        raise HyperPoseError(f"{path}: cannot read the map: {error.strerror or error}") from error
+    if not path.exists():
+        raise HyperPoseError(f"{path}: no such map; `hyperpose map build` makes one")
+    data = read_bytes(path, "map", _LARGEST_MAP_BYTES)
     try:
         arrays = load(data)
         metadata = _metadata(data)
-    except (SafetensorError, ValueError, KeyError, TypeError, UnicodeDecodeError) as error:
-        raise HyperPoseError(f"{path}: truncated, or not a landmark map ({error})") from error
+    except (SafetensorError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        raise HyperPoseError(f"{path}: truncated, or not a landmark map ({reason_of(error)})") from error
     _check_version(path, metadata, version)
-    try:
-        document = json.loads(metadata[_DOCUMENT_KEY])
-    except (KeyError, json.JSONDecodeError) as error:
-        raise HyperPoseError(f"{path}: the map's description is not JSON: {error}") from error
+    text = metadata.get(_DOCUMENT_KEY, "")
+    if metadata.get(_CHECKSUM_KEY) not in (None, _checksum(arrays, text)):
+        raise HyperPoseError(
+            f"{path}: the content does not fit its checksum: damaged, or being written just now"
+        )
+    document = parse_json(text, path, "map's description")
     if not isinstance(document, dict):
         raise HyperPoseError(f"{path}: the map's description is not a JSON object")
     return arrays, document
@@ -74,17 +71,28 @@ def read(path: Path, version: int) -> tuple[dict[str, npt.NDArray[np.generic]], 
 @contextmanager
 def damage_named(path: Path) -> Iterator[None]:
     """Turn what building a map from a damaged file raises into an error that names the file."""
-    try:
+    with reading(path, "map"):
         yield
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
-        reason = f"{error.args[0]!r} is missing" if isinstance(error, KeyError) else str(error)
-        raise HyperPoseError(f"{path}: the map is damaged: {reason}") from error
 
 
 def _encode(arrays: Arrays, document: Mapping[str, object], version: int) -> bytes:
     contiguous = {name: np.ascontiguousarray(array) for name, array in arrays.items()}
-    metadata = {_VERSION_KEY: str(version), _DOCUMENT_KEY: json.dumps(document)}
+    text = json.dumps(document)
+    metadata = {
+        _VERSION_KEY: str(version),
+        _DOCUMENT_KEY: text,
+        _CHECKSUM_KEY: _checksum(contiguous, text),
+    }
     return bytes(save(contiguous, metadata))
+
+
+def _checksum(arrays: Arrays, document: str) -> str:
+    """Return a CRC-32 of everything a file says, however it is laid out."""
+    described = {name: [array.dtype.str, list(array.shape)] for name, array in arrays.items()}
+    value = zlib.crc32(json.dumps([document, described], sort_keys=True).encode())
+    for name in sorted(arrays):
+        value = zlib.crc32(arrays[name].tobytes(), value)
+    return f"{value:08x}"
 
 
 def _metadata(data: bytes) -> Mapping[str, str]:

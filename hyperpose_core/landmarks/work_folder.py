@@ -10,6 +10,8 @@ import numpy as np
 import numpy.typing as npt
 
 from hyperpose_core.errors import HyperPoseError
+from hyperpose_core.files import opened, replacing
+from hyperpose_core.untrusted import reading
 
 _FINGERPRINT_FILE = "made_from"
 
@@ -49,13 +51,12 @@ class WorkFolder:
         Raises:
             HyperPoseError: it is missing or damaged.
         """
+        path = self._file(name)
         try:
-            with np.load(self._file(name), allow_pickle=False) as file:
+            with opened(path) as stream, reading(path), np.load(stream, allow_pickle=False) as file:
                 return {key: file[key] for key in file.files}
-        except (OSError, ValueError, EOFError) as error:
-            raise HyperPoseError(
-                f"{self._file(name)}: damaged; remove {self._path} to start again ({error})"
-            ) from error
+        except HyperPoseError as error:
+            raise HyperPoseError(f"{error}; remove {self._path} to start again") from error
 
     def save(self, name: str, arrays: Arrays) -> None:
         """Write a group.
@@ -64,13 +65,8 @@ class WorkFolder:
             HyperPoseError: it cannot be written.
         """
         file = self._file(name)
-        partial = file.with_suffix(".partial")
-        try:
-            with partial.open("wb") as stream:
-                np.savez(stream, allow_pickle=False, **arrays)
-            partial.replace(file)
-        except OSError as error:
-            raise HyperPoseError(f"{file}: cannot write it: {error.strerror or error}") from error
+        with replacing(file, "work in progress") as stream:
+            np.savez(stream, allow_pickle=False, **arrays)
 
     def remove(self) -> None:
         """Remove the folder: the work is done."""

@@ -8,7 +8,10 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 from hyperpose_core.errors import HyperPoseError
+from hyperpose_core.files import read_bytes, replace_text
 from hyperpose_core.geometry.camera import CameraModel
+from hyperpose_core.limits import LARGEST_TABLE_BYTES
+from hyperpose_core.untrusted import parse_json
 
 
 @dataclass(frozen=True)
@@ -81,9 +84,7 @@ class FrameSet:
 def save_frames(path: Path, frames: FrameSet, fingerprint: str) -> None:
     """Write a frame set, and what it was made from."""
     text = json.dumps({"fingerprint": fingerprint, **asdict(frames)})
-    unfinished = path.with_name(f"{path.name}.part")
-    unfinished.write_text(text, encoding="utf-8")
-    unfinished.replace(path)
+    replace_text(path, text, "list of frames")
 
 
 def load_frames(path: Path, fingerprint: str) -> FrameSet | None:
@@ -95,7 +96,7 @@ def load_frames(path: Path, fingerprint: str) -> FrameSet | None:
     if not path.exists():
         return None
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = parse_json(read_bytes(path, "list of frames", LARGEST_TABLE_BYTES), path)
         if content.pop("fingerprint") != fingerprint:
             return None
         return FrameSet(
@@ -105,7 +106,7 @@ def load_frames(path: Path, fingerprint: str) -> FrameSet | None:
             dropped=dict(content["dropped"]),
             notes=tuple(content["notes"]),
         )
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+    except (HyperPoseError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise HyperPoseError(f"{path}: damaged; delete it to pick the frames anew: {error}") from error
 
 

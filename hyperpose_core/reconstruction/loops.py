@@ -7,8 +7,11 @@ from collections.abc import Collection
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from hyperpose_core.files import read_bytes, replace_text
+from hyperpose_core.limits import LARGEST_TABLE_BYTES
 from hyperpose_core.reconstruction.database import Pair, opened, verified_matches
 from hyperpose_core.reconstruction.frames import FrameSet
+from hyperpose_core.untrusted import parse_json, reading
 
 _SURE_MATCHES = 30
 _SAME_LOOP = 20  # frames
@@ -44,14 +47,15 @@ def summarise_matches(
 
 def save_matches(path: Path, summary: MatchSummary) -> None:
     """Write a summary as JSON."""
-    path.write_text(json.dumps(asdict(summary)), encoding="utf-8")
+    replace_text(path, json.dumps(asdict(summary)), "summary of the matches")
 
 
 def load_matches(path: Path) -> MatchSummary:
     """Read what `save_matches` wrote."""
-    content = json.loads(path.read_text(encoding="utf-8"))
-    far = tuple((first, second) for first, second in content["far"])
-    return MatchSummary(content["pairs"], content["verified"], far, tuple(content["cuts"]))
+    with reading(path, "summary of the matches"):
+        content = parse_json(read_bytes(path, largest=LARGEST_TABLE_BYTES), path)
+        far = tuple((first, second) for first, second in content["far"])
+        return MatchSummary(content["pairs"], content["verified"], far, tuple(content["cuts"]))
 
 
 def closed_loops(frames: FrameSet, summary: MatchSummary, registered: Collection[str]) -> list[Pair]:

@@ -13,7 +13,7 @@ import pycolmap
 from hyperpose_core.datasets.label_csv import COLUMNS, companion_path
 from hyperpose_core.datasets.records import PosedImage
 from hyperpose_core.datasets.splits import MissingSplitError, SplitPolicy
-from hyperpose_core.errors import HyperPoseError
+from hyperpose_core.files import replace_text
 from hyperpose_core.geometry.camera import CameraModel
 from hyperpose_core.geometry.poses import Pose
 from hyperpose_core.geometry.similarity import Similarity
@@ -67,11 +67,8 @@ def write_labels(
         writer.writerow([scene, split, record.sequence, record.path.as_posix(), *numbers, stamp])
     companion = {"camera": None if camera is None else camera.to_dict(), "world": world.to_dict()}
     labels = output / LABELS_FILE
-    try:
-        labels.write_text(text.getvalue(), encoding="utf-8")
-        companion_path(labels).write_text(json.dumps(companion, indent=2) + "\n", encoding="utf-8")
-    except OSError as error:
-        raise HyperPoseError(f"{output}: cannot write the labels: {error.strerror}") from error
+    replace_text(labels, text.getvalue(), "labels")
+    replace_text(companion_path(labels), json.dumps(companion, indent=2) + "\n", "companion of the labels")
 
 
 def write_models(output: Path, folders: list[Path], placed: Similarity) -> None:

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from rclpy.duration import Duration
+from rclpy.exceptions import InvalidTopicNameException
 from rclpy.node import Node
 from rclpy.publisher import Publisher
 from rclpy.qos import ReliabilityPolicy
 from rclpy.time import Time
 from rosgraph_msgs.msg import Clock
 
+from hyperpose_core.errors import HyperPoseError
+from hyperpose_core.untrusted import reason_of
 from hyperpose_ros.bags.pacing import Ticker
 from hyperpose_ros.bags.qos import CLOCK_QOS, publisher_qos
 from hyperpose_ros.bags.reader import BagReader, BagTopic, message_class
@@ -38,7 +41,11 @@ class TopicOutlet:
     def __init__(self, node: Node, bag: BagReader, topic: BagTopic, name: str, reliable: bool) -> None:
         qos = publisher_qos(topic, _first_size(bag, topic), reliable)
         self.published = 0
-        self._publisher: Publisher = node.create_publisher(message_class(topic.type_name), name, qos)
+        kind = message_class(topic.type_name)
+        try:
+            self._publisher: Publisher = node.create_publisher(kind, name, qos)
+        except (InvalidTopicNameException, ValueError, UnicodeError) as error:
+            raise HyperPoseError(f"topic {name!r} cannot be published: {reason_of(error)}") from error
         self._is_reliable = qos.reliability == ReliabilityPolicy.RELIABLE
         self._depth = qos.depth
         self._unconfirmed = 0

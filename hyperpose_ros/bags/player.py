@@ -12,6 +12,7 @@ from rclpy.signals import SignalHandlerOptions
 
 from hyperpose_core.command_line import run_command
 from hyperpose_core.errors import HyperPoseError
+from hyperpose_core.untrusted import reading
 from hyperpose_ros.bags.reader import BagReader
 from hyperpose_ros.bags.replay import BagReplay, ReplayOptions, ReplaySummary
 from hyperpose_ros.bags.tool import (
@@ -53,7 +54,8 @@ def _replay(arguments: argparse.Namespace, ros_arguments: list[str]) -> int:
     # Ctrl-C must end the replay as an exception; rclpy's own handler would pull the context from under it.
     # What a script puts into the background inherits an ignored SIGINT; a node ends on it all the same.
     signal.signal(signal.SIGINT, signal.default_int_handler)
-    rclpy.init(args=ros_arguments, signal_handler_options=SignalHandlerOptions.NO)
+    with reading("--ros-args", "list of arguments"):
+        rclpy.init(args=ros_arguments, signal_handler_options=SignalHandlerOptions.NO)
     node = rclpy.create_node(_NAME)
     try:
         with BagReader(arguments.bag) as bag, BagReplay(node, bag, options, _remark) as replay:
@@ -71,7 +73,7 @@ def _options(arguments: argparse.Namespace) -> ReplayOptions:
         rate=arguments.rate,
         clock_hz=arguments.clock,
         topics=tuple(arguments.topics),
-        remaps=dict(_split_remap(text) for text in arguments.remap),
+        remaps=_remaps(arguments.remap),
         start_s=arguments.start,
         duration_s=arguments.duration,
         loop=arguments.loop,
@@ -83,6 +85,14 @@ def _options(arguments: argparse.Namespace) -> ReplayOptions:
         in_flight=arguments.in_flight,
         step_timeout_s=arguments.step_timeout,
     )
+
+
+def _remaps(texts: Sequence[str]) -> dict[str, str]:
+    remaps = [_split_remap(text) for text in texts]
+    for place, (source, _) in enumerate(remaps):
+        if source in (earlier for earlier, _ in remaps[:place]):
+            raise HyperPoseError(f"--remap: {source} is given two names")
+    return dict(remaps)
 
 
 def _split_remap(text: str) -> tuple[str, str]:

@@ -176,10 +176,12 @@ def message_class(type_name: str) -> Any:
     """
     package, _, name = type_name.partition("/msg/")
     try:
+        if not (package.isidentifier() and name.isidentifier()):
+            raise ValueError("no name of a message type")
         return getattr(importlib.import_module(f"{package}.msg"), name)
     except (ImportError, AttributeError, ValueError) as error:
         raise HyperPoseError(
-            f"message type {type_name} is not installed; it is in the package {package}"
+            f"message type {type_name!r} is not installed; it is in the package {package!r}"
         ) from error
 
 

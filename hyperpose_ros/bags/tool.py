@@ -6,6 +6,9 @@ import argparse
 import math
 from collections.abc import Callable, Sequence
 
+# Thirty years in seconds: as nanoseconds, still far within 64 bits.
+_LARGEST_NUMBER = 1e9
+
 
 def split_ros_arguments(arguments: Sequence[str]) -> tuple[list[str], list[str]]:
     """Split a command line into a tool's own arguments and those from each `--ros-args` to the next `--`.
@@ -36,7 +39,7 @@ def number_from_zero(text: str) -> float:
 
 def positive_count(text: str) -> int:
     """Read a whole number of 1 or more, for argparse."""
-    if not text.isdecimal() or int(text) < 1:
+    if not (text.isascii() and text.isdecimal() and len(text) < 10) or int(text) < 1:
         raise argparse.ArgumentTypeError(f"{text!r} is not a whole number of 1 or more")
     return int(text)
 
@@ -46,6 +49,6 @@ def _number(text: str, wanted: str, is_good: Callable[[float], bool]) -> float:
         value = float(text)
     except ValueError:
         value = math.nan
-    if not (math.isfinite(value) and is_good(value)):
-        raise argparse.ArgumentTypeError(f"{text!r} is not a number {wanted}")
+    if not (abs(value) <= _LARGEST_NUMBER and is_good(value)):
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number {wanted}, at most {_LARGEST_NUMBER:g}")
     return value
