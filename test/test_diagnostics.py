@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
@@ -23,8 +24,10 @@ from hyperpose_ros.localizer.diagnostics import (  # noqa: E402
     DiagnosticsPublisher,
     NodeHealth,
     SessionHealth,
+    diagnostic_values,
 )
 from hyperpose_ros.localizer.estimator_slot import DeviceMemory  # noqa: E402
+from hyperpose_ros.localizer.refinement import RefinementHealth  # noqa: E402
 from hyperpose_ros.tf.frames import TransformHealth  # noqa: E402
 
 TOPIC = TopicHealth("/camera", 1, "reliable", "")
@@ -39,6 +42,14 @@ SESSION = SessionHealth(
     seconds_without_image=0.1,
     trust=TrustSummary(50, 5, {"jump": 5}),
     transform=TransformHealth("map -> odom", 44, {"no_odometry": 6}, ""),
+)
+REFINEMENT = RefinementHealth(
+    mode="refine",
+    map=Path("/nets/town.map"),
+    counts=FrameCounts(60, 20, {"no_pose": 5}, {"error": 2}, {"superseded": 32}, 1, 0),
+    latencies=(StageLatency("features", 40.0, 50.0),),
+    answers=TrustSummary(50, 5, {"no_pose": 5}),
+    problem="",
 )
 HEALTHY = NodeHealth(
     state="active",
@@ -115,6 +126,12 @@ def test_every_value_and_every_problem_reaches_the_topic(peer: TestPeer) -> None
             ["no odometry: start it"],
         ),
         ({"problems": ("no camera_info on /camera_info",)}, ["no camera_info on /camera_info"]),
+        ({"refinement": REFINEMENT}, []),
+        ({"refinement": replace(REFINEMENT, problem="no map beside it")}, ["no map beside it"]),
+        (
+            {"refinement": replace(REFINEMENT, answers=TrustSummary(50, 40, {"no_pose": 40}))},
+            ["no pose of 40 of the latest 50 images", "no_pose"],
+        ),
         ({}, []),
     ],
 )
@@ -122,6 +139,26 @@ def test_a_problem_comes_with_what_to_do(changes: dict[str, object], words: list
     problems = replace(HEALTHY, session=replace(SESSION, **changes)).problems()
     assert len(problems) == bool(words)
     assert all(word in problems[0] for word in words)
+
+
+def test_the_refiner_s_counters_add_up_under_names_of_their_own() -> None:
+    session = replace(SESSION, refinement=REFINEMENT)
+    values = diagnostic_values(replace(HEALTHY, session=session))
+    assert {key: value for key, value in values.items() if key.startswith("refiner.")} == {
+        "refiner.offered": "60",
+        "refiner.taken": "27",
+        "refiner.verified": "20",
+        "refiner.unverified": "5",
+        "refiner.unverified.no_pose": "5",
+        "refiner.failed": "2",
+        "refiner.failed.error": "2",
+        "refiner.skipped": "32",
+        "refiner.skipped.superseded": "32",
+        "refiner.in_flight": "1",
+        "refiner.latency.features.median_ms": "40.000",
+        "refiner.latency.features.p95_ms": "50.000",
+    }
+    assert (values["refinement"], values["map"]) == ("refine", "/nets/town.map")
 
 
 def test_silence_is_no_problem_where_nothing_can_come() -> None:

@@ -218,6 +218,21 @@ def test_every_image_that_the_map_is_offered_is_accounted_for(robot: Robot) -> N
     assert (values["refinement"], Path(values["map"]).name) == ("refine", "room.map")
 
 
+def test_after_a_pause_the_refinement_goes_on_and_nothing_is_lost_from_the_counts(
+    robot: Robot, peer: TestPeer
+) -> None:
+    picture = ROOM.render(SOMEWHERE[0])
+    for _ in range(10):
+        robot.camera.publish(message_of(picture, next(stamps)))
+        time.sleep(0.02)
+    assert peer.change_state("/robot", Transition.TRANSITION_DEACTIVATE)
+    assert peer.change_state("/robot", Transition.TRANSITION_ACTIVATE)
+    robot.show(SOMEWHERE[0])
+    robot.verified_pose(robot.show(SOMEWHERE[0]))
+    robot.talk.wait_for_rest()
+    assert_refiner_adds_up(wait_until(lambda: at_rest(robot.talk.values()), "the refiner at rest"))
+
+
 def at_rest(values: dict[str, str]) -> dict[str, str]:
     return values if values.get("refiner.in_flight") == "0" else {}
 

@@ -21,9 +21,9 @@ from hyperpose_ros.localizer.publishers import EstimatePublishers
 
 SKIPPED_SUPERSEDED = "superseded"
 SKIPPED_DEACTIVATED = "deactivated"
-SKIPPED_TIME_JUMP = "time_jump"
+SKIPPED_OUTDATED = "outdated"
 FAILED_OTHER_NETWORK = "other_network"
-FAILED_TIME_JUMP = "time_jump"
+FAILED_OUTDATED = "outdated"
 FAILED_ERROR = "error"
 
 _NICENESS = 10
@@ -86,31 +86,28 @@ class RefinementThread:
         self._publishing = threading.Lock()
         self._waiting: tuple[Localization, int] | None = None
         self._generation = 0
-        self._is_open = False
-        self._has_verified = False
         self._thread: threading.Thread | None = None
+        self._has_verified = False
         self.history = TrustHistory()
 
     def start(self) -> None:
         """Begin to work."""
-        self._is_open = True
-        self._thread = threading.Thread(target=self._run, name="refinement", daemon=True)
-        self._thread.start()
+        with self._changed:
+            self._thread = threading.Thread(target=self._run, name="refinement", daemon=True)
+            self._thread.start()
 
     def stop(self) -> None:
-        """Skip what waits, finish what is being worked on, and end."""
+        """Skip what waits, and publish nothing of what is being worked on; does not wait for it."""
         with self._changed:
-            self._is_open = False
+            self._thread = None
             self._skip_waiting(SKIPPED_DEACTIVATED)
             self._changed.notify_all()
-        if self._thread is not None:
-            self._thread.join()
-            self._thread = None
+        self.begin_anew()
 
     def begin_anew(self) -> None:
         """Publish nothing of what was offered so far: it says nothing of what comes now."""
         with self._changed:
-            self._skip_waiting(SKIPPED_TIME_JUMP)
+            self._skip_waiting(SKIPPED_OUTDATED)
         with self._publishing:
             self._generation += 1
             self._has_verified = False
@@ -125,8 +122,6 @@ class RefinementThread:
                 self._accounts.ledger.receive()
             self._skip_waiting(SKIPPED_SUPERSEDED)
             self._waiting = (localization, self._generation)
-            if not self._is_open:
-                self._skip_waiting(SKIPPED_DEACTIVATED)
             self._changed.notify_all()
 
     def health(self, mode: str, problem: str) -> RefinementHealth:
@@ -155,9 +150,12 @@ class RefinementThread:
             self._answer(*taken)
 
     def _take(self) -> tuple[Localization, int] | None:
-        """Wait for a set of frames; None once there will be none."""
+        """Wait for a set of frames; None once this thread is no longer the one that works."""
+        me = threading.current_thread()
         with self._changed:
-            self._changed.wait_for(lambda: self._waiting is not None or not self._is_open)
+            self._changed.wait_for(lambda: self._waiting is not None or self._thread is not me)
+            if self._thread is not me:
+                return None
             taken, self._waiting = self._waiting, None
             return taken
 
@@ -177,7 +175,7 @@ class RefinementThread:
         with self._slot.use() as current, self._publishing:
             obstacle = FAILED_OTHER_NETWORK if current is not localization.loaded else ""
             if not obstacle and generation != self._generation:
-                obstacle = FAILED_TIME_JUMP
+                obstacle = FAILED_OUTDATED
             if not obstacle:
                 try:
                     self._publish(localization, frames)
