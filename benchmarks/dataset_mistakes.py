@@ -218,9 +218,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             cells.append(describe(check, expected))
             wrong += "**" in cells[-1]
         print(f"| {planted} | " + " | ".join(cells) + " |", flush=True)
-    print(
-    print(f"\n{wrong} wrong; a check takes {np.median(seconds):.0f} s of processor time, {max(seconds):.0f} s at most")
-    )
+    typical, longest = np.median(seconds), max(seconds)
+    print(f"\n{wrong} wrong; a check takes {typical:.0f} s of processor time, {longest:.0f} s at most")
     return 1 if wrong else 0
 
 
