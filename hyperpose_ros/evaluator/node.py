@@ -41,9 +41,11 @@ from hyperpose_ros.common.conversions import (
 )
 from hyperpose_ros.common.process import spin_once
 from hyperpose_ros.evaluator.pose_log import PoseLog
+from hyperpose_ros.evaluator.truth_frames import PoseFrames, StandingFrames
 from hyperpose_ros.parameters.declaration import declarations
 from hyperpose_ros.parameters.evaluator import EvaluatorParameters
 from hyperpose_ros.parameters.on_node import NodeParameters
+from hyperpose_ros.tf.tree import FrameListener
 
 NODE_NAME = "evaluator"
 ESTIMATE_TOPIC = "localizer/pose"
@@ -62,7 +64,8 @@ _LOCALIZER_STATUS = ": localization"
 
 _DESCRIPTION = """\
 Score a localizer against ground truth, live or from a bag, and write the report of `hyperpose evaluate`:
-a table on the terminal, results.json, TUM files, plots and report.html. Poses are matched by their stamps.
+a table on the terminal, results.json, TUM files, plots and report.html. Poses are matched by their stamps;
+those in or of other frames are moved by transforms that stand still, or refused.
 
 topics (remap them with --ros-args -r localizer/pose:=/other):
   localizer/pose                   geometry_msgs/PoseStamped: estimates of the camera's pose
@@ -70,6 +73,7 @@ topics (remap them with --ros-args -r localizer/pose:=/other):
   localizer/verified_pose          geometry_msgs/PoseWithCovarianceStamped: those that a map verified, if any
   ground_truth/pose                geometry_msgs/PoseStamped, or nav_msgs/Odometry: the camera's true poses
   /diagnostics                     the localizer's own counters, for the report
+  /tf, /tf_static                  move true poses of other frames, such as base_link, to the estimates'
 
 It ends, and writes, when nothing has come for idle_timeout after the first true pose, when expected_frames
 are matched, on a call of ~/finish (std_srvs/Trigger), or on Ctrl-C.
@@ -98,6 +102,9 @@ class Evaluator(Node):
         super().__init__(NODE_NAME)
         self.parameters = NodeParameters(self, EvaluatorParameters).values
         self.log = PoseLog(round(self.parameters.match_tolerance * _NANOSECONDS))
+        self._frames = PoseFrames(self.parameters.camera_frame)
+        self._standing = StandingFrames()
+        self._listener = FrameListener(self, self._standing, on_moving=lambda frame, stamp_ns: None)
         self._counters: dict[str, str] = {}
         # Whose poses these are by their topic's name; a remapped one may not say.
         self._scored_node = self.resolve_topic_name(ESTIMATE_TOPIC).strip("/").rpartition("/")[0]
@@ -152,11 +159,21 @@ class Evaluator(Node):
             self._counters = {}
         return bool(self._counters) or now - self._complete_since > _COUNTERS_TIMEOUT_S
 
+    def move_truths(self) -> None:
+        """Bring the true poses to the frames of the estimates.
+
+        Raises:
+            HyperPoseError: they are in or of other frames, and TF does not say where these are.
+        """
+        self.log.move_truths(*self._frames.moves(self._standing))
+
     def _on_estimate(self, message: PoseStamped) -> None:
+        self._frames.add_estimate(message.header.frame_id)
         self._add(self.log.add_estimate, message, message.pose, "an estimate")
 
     def _on_truth(self, message: Any) -> None:
         pose = message.pose.pose if isinstance(message, Odometry) else message.pose
+        self._frames.add_truth(message.header.frame_id, getattr(message, "child_frame_id", ""))
         self._add(self.log.add_truth, message, pose, "a true pose")
 
     def _add(self, add: Callable[[int, Any], None], message: Any, pose: Any, name: str) -> None:
@@ -203,7 +220,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
     Returns:
         0 with a report written; 1 where there was nothing to score, with one line saying why; 2 for a wrong
-        parameter or a folder that cannot be written.
+        parameter, a folder that cannot be written, or poses in frames that TF does not connect.
     """
     command_line = list(sys.argv[1:] if arguments is None else arguments)
     _parser().parse_args(remove_ros_args(command_line))
@@ -256,6 +273,7 @@ def _write(evaluator: Evaluator) -> int:
     if evaluator.log.counts().frames_scored == 0:
         print(f"{NODE_NAME}: nothing to score: {evaluator.log.reason_for_nothing()}", file=sys.stderr)
         return EXIT_NOTHING_SCORED
+    evaluator.move_truths()
     comparison = evaluator.log.comparison(parameters.count_unanswered)
     refined = evaluator.log.refined(parameters.count_unanswered)
     report = write_report(

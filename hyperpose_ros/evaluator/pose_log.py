@@ -65,6 +65,10 @@ class PoseLog:
         """Add a true pose of the camera."""
         self._truths[stamp_ns] = pose
 
+    def move_truths(self, before: Pose, after: Pose) -> None:
+        """Replace every true pose by before @ pose @ after."""
+        self._truths = {stamp: before @ pose @ after for stamp, pose in self._truths.items()}
+
     @property
     def has_truth(self) -> bool:
         """Whether any true pose has come."""

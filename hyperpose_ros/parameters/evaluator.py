@@ -26,8 +26,14 @@ class EvaluatorParameters:
         "pose",
         Change.START,
         "Type of the ground truth: pose (geometry_msgs/PoseStamped) or odometry (nav_msgs/Odometry); "
-        "either is the pose of the camera's optical frame in the map.",
+        "poses of another frame, or in another world, are moved by transforms that stand still, or refused.",
         choices=("pose", "odometry"),
+    )
+    camera_frame: str = parameter(
+        "",
+        Change.START,
+        "The camera's optical frame, to which TF moves an odometry's poses; empty takes a frame that is "
+        "called optical for it, and a geometry_msgs/PoseStamped is always the camera's.",
     )
     count_unanswered: bool = parameter(
         False,

@@ -8,6 +8,7 @@ from collections import deque
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from importlib.util import find_spec
+from typing import Protocol
 
 from geometry_msgs.msg import TransformStamped
 from rclpy.node import Node
@@ -113,14 +114,21 @@ class FrameTree:
         return pose_in(usable, body, frame, lambda child: placed[child].pose)
 
 
+class HearsTransforms(Protocol):
+    """What a `FrameListener` feeds."""
+
+    def hear(self, transforms: Iterable[TransformStamped], is_static: bool) -> None:
+        """Take in a message's transforms."""
+
+
 class FrameListener:
-    """Feeds a `FrameTree` from /tf and /tf_static until it is destroyed.
+    """Feeds a tree of frames from /tf and /tf_static until it is destroyed.
 
     Subscribes as tf2_ros listeners do, so that it hears what they hear. Where tf2_msgs is not installed it
     hears nothing.
     """
 
-    def __init__(self, node: Node, tree: FrameTree, on_moving: Callable[[str, int], None]) -> None:
+    def __init__(self, node: Node, tree: HearsTransforms, on_moving: Callable[[str, int], None]) -> None:
         """Subscribe.
 
         Args:
