@@ -1,6 +1,7 @@
 """The localizer: a lifecycle node from images to camera poses. Wiring only.
 
 image -> subscription -> intake -> inbox -> worker (NetworkLocalizer) -> publishers -> ~/pose, /tf, ...
+      -> refinement (MapLocalizer) -> publishers -> ~/verified_pose, ~/pose, /tf, ...
 """
 
 from __future__ import annotations
