@@ -48,6 +48,13 @@ def _add_node_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--device", default="auto", help="as the localizer's parameter (default: auto)")
     parser.add_argument("--engine", default="auto", help="likewise (default: auto)")
     parser.add_argument("--precision", default="auto", help="likewise (default: auto)")
+    parser.add_argument(
+        "--map",
+        type=Path,
+        metavar="FILE",
+        help="landmark map that the localizer verifies its poses with meanwhile: what that costs the "
+        "network's (default: none)",
+    )
     parser.add_argument("--json", action="store_true", help="print JSON in place of the table")
 
 
@@ -70,7 +77,7 @@ def run_node(arguments: argparse.Namespace) -> int:
         height=arguments.size[1],
         **{
             name: getattr(arguments, name)
-            for name in ("rate", "seconds", "transport", "device", "engine", "precision", "threads")
+            for name in ("rate", "seconds", "transport", "device", "engine", "precision", "threads", "map")
         },
     )
     measured = run_node_benchmark(settings)

@@ -30,7 +30,8 @@ def format_table(measured: NodeBenchmark) -> str:
         [
             f"{settings.width}x{settings.height} {settings.transport} at {settings.rate:g} Hz, "
             f"{os.cpu_count()} cores, threads {settings.threads or 'as torch has it'}, "
-            f"engine {settings.engine}, precision {settings.precision}",
+            f"engine {settings.engine}, precision {settings.precision}"
+            + ("" if settings.map is None else f", verified with {settings.map}"),
             f"{'':12} {'median':>10} {'95%':>10}",
             *(
                 f"{name:12} {duration.median_ms:7.2f} ms {duration.p95_ms:7.2f} ms  {meaning}"
@@ -50,6 +51,7 @@ def format_json(measured: NodeBenchmark) -> str:
     """Return all that was measured as one JSON document."""
     document = asdict(measured)
     document["settings"]["checkpoint"] = str(measured.settings.checkpoint)
+    document["settings"]["map"] = measured.settings.map and str(measured.settings.map)
     document.update(added_ms=measured.added_ms, age_ratio=measured.age_ratio)
     return json.dumps(document, indent=2)
 

@@ -50,6 +50,7 @@ class NodeBenchmarkSettings:
         engine: likewise.
         precision: likewise.
         threads: likewise; 0 leaves it to torch.
+        map: a landmark map to verify the poses with meanwhile; None for none.
     """
 
     checkpoint: Path
@@ -62,6 +63,7 @@ class NodeBenchmarkSettings:
     engine: str = "auto"
     precision: str = "auto"
     threads: int = 0
+    map: Path | None = None
 
 
 @dataclass(frozen=True)
@@ -220,7 +222,10 @@ def _localizer_arguments(settings: NodeBenchmarkSettings) -> list[str]:
         "precision": settings.precision,
         "threads": settings.threads,
         "image_transport": settings.transport,
+        "refinement": "off" if settings.map is None else "verify",
     }
+    if settings.map is not None:
+        parameters["map"] = settings.map
     words = [word for name, value in parameters.items() for word in ("-p", f"{name}:={value}")]
     return ["--ros-args", "--log-level", "warn", *words]
 

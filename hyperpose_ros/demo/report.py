@@ -9,6 +9,7 @@ import numpy as np
 
 from hyperpose_core.datasets import PosedImageSet
 from hyperpose_core.evaluation import Comparison, Picture, PictureRow, write_report
+from hyperpose_core.evaluation.tum import ESTIMATE_FILE, REFINED_FILE
 from hyperpose_core.geometry.poses import (  
     orientation_errors_deg,
     position_errors,
@@ -36,7 +37,7 @@ def write_demo_report(
     Returns:
         path of the report.
     """
-    comparison = read_replays(replays, test)
+    comparison = read_replays(replays, test, ESTIMATE_FILE)
     pictures = [*_runs_side_by_side(training, test), _worst_frames(comparison, test)]
     return write_report(
         folder,
@@ -44,17 +45,19 @@ def write_demo_report(
         title="An unseen drive through a simulated town, replayed into the localizer",
         metadata=metadata,
         pictures=pictures,
+        refined=read_replays(replays, test, REFINED_FILE),
     )
 
 
-def read_replays(replays: Mapping[str, Path], test: PosedImageSet) -> Comparison:
+def read_replays(replays: Mapping[str, Path], test: PosedImageSet, name: str) -> Comparison:
     """Join what the evaluator wrote of each run; frames without an estimate count as unanswered.
 
     Args:
         replays: the evaluator's folder of each replayed run, by the run's name.
         test: the replayed runs' frames, whose stamps and true poses are taken.
+        name: of the file in each folder: the network's poses or the map's.
     """
-    estimates = {run: _read_tum(folder / "estimate.tum") for run, folder in replays.items()}
+    estimates = {run: _read_tum(folder / name) for run, folder in replays.items()}
     unanswered = np.full(7, np.nan)
     rows = np.array(
         [estimates[image.sequence].get(_microseconds(image.stamp_ns), unanswered) for image in test.images]
@@ -71,7 +74,12 @@ def read_replays(replays: Mapping[str, Path], test: PosedImageSet) -> Comparison
 
 
 def _read_tum(path: Path) -> dict[int, np.ndarray]:
-    """Return x, y, z, qx, qy, qz, qw by stamp in microseconds, which a float64 of seconds still resolves."""
+    """Return x, y, z, qx, qy, qz, qw by stamp in microseconds, which a float64 of seconds still resolves.
+
+    Nothing where there is no such file: no pose was verified.
+    """
+    if not path.is_file():
+        return {}
     rows = np.loadtxt(path, ndmin=2)
     return {round(row[0] * 1e6): row[1:] for row in rows}
 
