@@ -18,12 +18,15 @@ from hyperpose_core.checkpoint.file import load_checkpoint, save_checkpoint
 from hyperpose_core.cli.main import USER_MISTAKE, main
 from hyperpose_core.datasets import open_dataset
 from hyperpose_core.errors import HyperPoseError
+from hyperpose_core.experiments.refined_runs import refine_run
+from hyperpose_core.experiments.runs import Run, make_run
 from hyperpose_core.geometry.poses import orientation_errors_deg
 from hyperpose_core.geometry.world import World
 from hyperpose_core.inference.estimator import PoseEstimator
 from hyperpose_core.landmarks.landmark_map import LandmarkMap
 from hyperpose_core.refinement.checkpoint_map import check_map, map_beside
 from hyperpose_core.refinement.training_map import thinned, why_no_map
+from hyperpose_core.training.recipe import load_recipe
 
 ROOM = Room(seed=1)
 RECIPE = "extends: small_data\nresize: 64\ncrop: 64\nmodel_options: {hidden_width: 32}\n"
@@ -162,6 +165,32 @@ def test_training_ends_with_a_map(tmp_path, capsys):
     stamp = (tmp_path / "run" / "best.map").stat().st_mtime_ns
     assert run("train", *common, *camera, "--output", tmp_path / "run", "--resume") == 0
     assert (tmp_path / "run" / "best.map").stat().st_mtime_ns == stamp
+
+
+def test_a_reproduced_run_has_the_maps_errors_beside_its_own(labels, tmp_path):
+    camera = CAMERA_OPTION.removeprefix("camera=")
+    data = write_rooms(tmp_path / "images", {"room": ROOM}, tour(50))
+    small = {
+        "resize": 64,
+        "crop": 64,
+        "epochs": 1,
+        "pretrained": False,
+        "model_options": {"hidden_width": 32},
+    }
+    recipe = load_recipe("small_data", small)
+    training, test = (open_dataset(path, split="train", camera=camera) for path in (data, labels))
+    run_ = Run(tmp_path / "run", recipe, 0, training, test)
+    make_run(run_, "cpu")
+
+    errors = refine_run(run_, tmp_path / "maps", "cpu")
+
+    assert np.isfinite(errors.position_m).tolist() == [True, True, True, False]
+    assert errors.position_m[:3].max() < 0.05
+    (built,) = (tmp_path / "maps").glob("*.map")
+    built.unlink()
+    again = refine_run(run_, tmp_path / "maps", "cpu")
+    np.testing.assert_array_equal(again.position_m, errors.position_m)
+    assert not built.exists()
 
 
 def test_training_without_intrinsics_says_why_it_builds_no_map(tmp_path, capsys):

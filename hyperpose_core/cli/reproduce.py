@@ -44,6 +44,12 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         help="folder of the runs, which tables share, and of each table's results (default: %(default)s)",
     )
     parser.add_argument("--seeds", type=int, default=1, help="networks a figure (default: %(default)s)")
+    parser.add_argument(
+        "--maps",
+        action="store_true",
+        help="also build the landmark map of the training images where the camera is known, and score the "
+        "poses that it verifies",
+    )
     parser.add_argument("--plan", action="store_true", help="say what would be made and what is missing")
     add_recipe_override_arguments(parser)
     add_device_argument(parser)
@@ -69,6 +75,7 @@ def run(arguments: argparse.Namespace) -> int:
         seeds=range(arguments.seeds),
         changes=changes,
         device=arguments.device,
+        with_maps=arguments.maps,
     )
     path = write_reproduction(arguments.output / table.name, reproduction)
     print(f"\n{table.title}\n\n{format_reproduction(reproduction)}\n\nresults: {path}")

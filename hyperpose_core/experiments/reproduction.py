@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,11 +16,27 @@ from hyperpose_core.evaluation.metrics import FrameErrors
 from hyperpose_core.evaluation.published import published_results, published_scene
 from hyperpose_core.evaluation.statistics import Interval, confidence_interval
 from hyperpose_core.experiments.paper_tables import Method, PaperTable, Unit
+from hyperpose_core.experiments.refined_runs import refine_run
 from hyperpose_core.experiments.runs import Run, make_run
 from hyperpose_core.experiments.sources import Sources
 from hyperpose_core.training.recipe import Recipe, load_recipe
 
 _STATISTICS: Mapping[str, Callable[..., Any]] = {"median": np.median, "mean": np.mean}
+
+
+@dataclass(frozen=True)
+class RefinedCell:
+    """The same figure of a landmark map's poses, over the frames that it verified, all seeds together.
+
+    Attributes:
+        verified_share: share of the frames that are verified.
+        position_m: error in metres; infinite where no frame is verified.
+        orientation_deg: error in degrees.
+    """
+
+    verified_share: float
+    position_m: float
+    orientation_deg: float
 
 
 @dataclass(frozen=True)
@@ -36,6 +52,8 @@ class Cell:
         position_m: error in metres, averaged over the seeds.
         orientation_deg: error in degrees.
         published: the paper's figures (metres, degrees), or None.
+        refined: what a landmark map of the training images makes of the same frames; None where none was
+            asked, or the camera's intrinsics are not known.
     """
 
     method: str
@@ -46,6 +64,7 @@ class Cell:
     position_m: Interval
     orientation_deg: Interval
     published: tuple[float, float] | None
+    refined: RefinedCell | None = None
 
 
 @dataclass(frozen=True)
@@ -126,6 +145,7 @@ def reproduce_table(
     seeds: Sequence[int] = (0,),
     changes: Mapping[str, Any] | None = None,
     device: str = "auto",
+    with_maps: bool = False,
 ) -> Reproduction:
     """Make every run of a table that is not made yet; a run that fails is skipped, and said.
 
@@ -136,6 +156,8 @@ def reproduce_table(
         seeds: of the networks trained for each figure.
         changes: keys of the recipes to replace, for trials.
         device: where to train.
+        with_maps: also build the landmark map of each dataset whose camera is known, in the folder `maps`,
+            and score what it makes of the networks' answers.
 
     Raises:
         HyperPoseError: there is no such folder, or the changes fit no recipe.
@@ -145,12 +167,14 @@ def reproduce_table(
     for number, job in enumerate(jobs, start=1):
         print(f"network {number} of {len(jobs)}: {job.method.name}, {job.unit.name}", flush=True)
         try:
-            runs = [make_run(_run_of(job, seed, output), device) for seed in seeds]
+            planned = [_run_of(job, seed, output) for seed in seeds]
+            runs = [make_run(run, device) for run in planned]
+            refined = [refine_run(run, output / "maps", device) for run in planned] if with_maps else []
         except HyperPoseError as error:
             print(f"failed: {error}", flush=True)
             skipped.append(Skipped(job.method.name, job.unit.name, f"failed: {error}"))
             continue
-        cells += _cells(table, job, runs)
+        cells += _cells(table, job, runs, [errors for errors in refined if errors is not None])
     return Reproduction(
         table=table,
         seeds=len(seeds),
@@ -166,7 +190,9 @@ def _run_of(job: Job, seed: int, output: Path) -> Run:
     return Run(folder, job.recipe, seed, job.training, job.test)
 
 
-def _cells(table: PaperTable, job: Job, runs: Sequence[FrameErrors]) -> list[Cell]:
+def _cells(
+    table: PaperTable, job: Job, runs: Sequence[FrameErrors], refined: Sequence[FrameErrors]
+) -> list[Cell]:
     columns = np.array(_columns(job.test))
     conditions = np.array([image.condition for image in job.test.images])
     cells = []
@@ -178,7 +204,10 @@ def _cells(table: PaperTable, job: Job, runs: Sequence[FrameErrors]) -> list[Cel
             rows = np.flatnonzero(inside & (conditions == condition) if condition else inside)
             if len(rows):
                 cells += [
-                    _cell(table, job.method, column, condition, statistic, rows, runs)
+                    replace(
+                        _cell(table, job.method, column, condition, statistic, rows, runs),
+                        refined=_refined_cell(statistic, rows, refined),
+                    )
                     for statistic in table.statistics
                 ]
     return cells
@@ -203,6 +232,20 @@ def _cell(
         position_m=confidence_interval([errors.position_m[rows] for errors in runs], figure),
         orientation_deg=confidence_interval([errors.orientation_deg[rows] for errors in runs], figure),
         published=published_figures(table, method.name, column, statistic),
+    )
+
+
+def _refined_cell(statistic: str, rows: np.ndarray, refined: Sequence[FrameErrors]) -> RefinedCell | None:
+    if not refined:
+        return None
+    position = np.concatenate([errors.position_m[rows] for errors in refined])
+    orientation = np.concatenate([errors.orientation_deg[rows] for errors in refined])
+    verified = np.isfinite(position)
+    if not verified.any():
+        return RefinedCell(0.0, float("inf"), float("inf"))
+    figure = _STATISTICS[statistic]
+    return RefinedCell(
+        float(verified.mean()), float(figure(position[verified])), float(figure(orientation[verified]))
     )
 
 

@@ -14,7 +14,7 @@ from hyperpose_core.evaluation import tables
 from hyperpose_core.evaluation.documents import markdown_table, write_results
 from hyperpose_core.evaluation.plot_style import ERROR_NAMES, GROUPS, error_bars, new_figure, style_axes
 from hyperpose_core.evaluation.tables import interval_text
-from hyperpose_core.experiments.reproduction import Cell, Reproduction, Skipped
+from hyperpose_core.experiments.reproduction import Cell, RefinedCell, Reproduction, Skipped
 
 
 def write_reproduction(directory: Path, reproduction: Reproduction) -> Path:
@@ -135,6 +135,9 @@ def _figures(cells: Sequence[Cell]) -> str:
     }
     if originals:
         rows[0] += ["against original (m)", "(deg)"]
+    with_maps = any(cell.refined is not None for cell in cells)
+    if with_maps:
+        rows[0] += ["verified by the map", "its poses (m)", "(deg)"]
     for cell in cells:
         place = ", ".join(filter(None, (cell.method, cell.column, cell.condition, cell.statistic)))
         paper = ("-", "-") if cell.published is None else tuple(f"{value:.2f}" for value in cell.published)
@@ -143,8 +146,20 @@ def _figures(cells: Sequence[Cell]) -> str:
         if originals:
             original = originals.get((cell.method, cell.column, cell.statistic))
             row += ["-", "-"] if original in (None, cell) else _against(cell, original)  # type: ignore[arg-type]
+        if with_maps:
+            row += _refined_columns(cell.refined)
         rows.append(row)
     return markdown_table(rows)
+
+
+def _refined_columns(refined: RefinedCell | None) -> list[str]:
+    if refined is None:
+        return ["-", "-", "-"]
+    return [
+        tables.percent(refined.verified_share),
+        tables.metres(refined.position_m),
+        tables.degrees(refined.orientation_deg),
+    ]
 
 
 def _against(cell: Cell, original: Cell) -> list[str]:

@@ -66,14 +66,42 @@ def make_run(run: Run, device: str = "auto") -> FrameErrors:
     checkpoint = _train(run, device)
     test = fingerprint(run.test)
     path = run.folder / f"errors-{test[:8]}.json"
-    if path.exists():
-        document = _read(path)
-        if document.get("test") == test:
-            return FrameErrors(_numbers(document["position_m"]), _numbers(document["orientation_deg"]))
+    if (known := read_errors(path, test)) is not None:
+        return known
     errors = frame_errors(estimate_dataset(PoseEstimator.load(checkpoint, device), run.test, _BATCH_SIZE))
+    write_errors(path, test, errors)
+    return errors
+
+
+def trained_checkpoint(run: Run) -> Path:
+    """Return the file of a finished run's network.
+
+    Raises:
+        HyperPoseError: the run's description is damaged.
+    """
+    return run.folder / str(_read(run.folder / RUN_FILE)["checkpoint"])
+
+
+def read_errors(path: Path, test: str) -> FrameErrors | None:
+    """Read errors that `write_errors` wrote for the same test images; None where there are none.
+
+    Raises:
+        HyperPoseError: the file is damaged.
+    """
+    document = _read(path) if path.exists() else {}
+    if document.get("test") != test:
+        return None
+    return FrameErrors(_numbers(document["position_m"]), _numbers(document["orientation_deg"]))
+
+
+def write_errors(path: Path, test: str, errors: FrameErrors) -> None:
+    """Write the errors of test images whose fingerprint is given.
+
+    Raises:
+        HyperPoseError: the file cannot be written.
+    """
     position, orientation = _plain(errors.position_m), _plain(errors.orientation_deg)
     _write(path, {"test": test, "position_m": position, "orientation_deg": orientation})
-    return errors
 
 
 def _train(run: Run, device: str) -> Path:
