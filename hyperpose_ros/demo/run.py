@@ -135,7 +135,7 @@ def _finish(output: Path, replays: Mapping[str, Path], seconds: float) -> None:
     report = write_demo_report(output / "report", replays, training, test, results)
     print("\nthe unseen runs, replayed over DDS:")
     for name, value in results.items():
-        print(f"  {name:30} {value:.3f}" if isinstance(value, float) else f"  {name:30} {value}")
+        print(f"  {name:37} {value:.3f}" if isinstance(value, float) else f"  {name:37} {value}")
     print(f"\nresults: {output / 'results.json'}\nreport:  {report}")
 
 
