@@ -13,7 +13,8 @@ import pytest
 from landmark_images import CAMERA_OPTION, write_rooms
 from landmark_scene import CAMERA, Room, tour
 
-from hyperpose_core.cli.main import USER_MISTAKE, main
+from hyperpose_core.cli.main import main
+from hyperpose_core.command_line import USER_MISTAKE
 from hyperpose_core.datasets import open_dataset
 from hyperpose_core.landmarks.landmark_map import LandmarkMap
 

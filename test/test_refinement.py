@@ -15,7 +15,8 @@ from landmark_images import CAMERA_OPTION, write_rooms
 from landmark_scene import CAMERA, Room, landmark_map, looking, tour
 
 from hyperpose_core.checkpoint.file import load_checkpoint, save_checkpoint
-from hyperpose_core.cli.main import USER_MISTAKE, main
+from hyperpose_core.cli.main import main
+from hyperpose_core.command_line import USER_MISTAKE
 from hyperpose_core.datasets import open_dataset
 from hyperpose_core.errors import HyperPoseError
 from hyperpose_core.experiments.refined_runs import refine_run
