@@ -32,7 +32,7 @@ from refinement_helpers import (  # noqa: E402
     stamps,
 )
 from ros_helpers import TestPeer, wait_until  # noqa: E402
-from sensor_msgs.msg import CompressedImage  # noqa: E402
+from sensor_msgs.msg import CameraInfo, CompressedImage  # noqa: E402
 from std_srvs.srv import Trigger  # noqa: E402
 
 from hyperpose_core.checkpoint.normalisation import PositionNormalisation  # noqa: E402
@@ -282,15 +282,10 @@ def test_by_default_the_map_beside_the_checkpoint_says_whether_the_network_is_ri
     ],
 )
 def test_without_a_map_that_can_be_used_the_network_goes_on(
-    onlooker: Refined, folder: Path, peer: TestPeer, checkpoint: str, map_name: str, complaint: str
+    onlooker: Refined, folder: Path, checkpoint: str, map_name: str, complaint: str
 ) -> None:
-    assert peer.change_state("/onlooker", Transition.TRANSITION_DEACTIVATE)
-    assert peer.change_state("/onlooker", Transition.TRANSITION_CLEANUP)
-    assert peer.set_parameter("/onlooker", "checkpoint", str(folder / checkpoint)).successful
-    assert peer.set_parameter("/onlooker", "map", str(folder / map_name)).successful
     said_before = len(onlooker.talk.process.output)
-    assert peer.change_state("/onlooker", Transition.TRANSITION_CONFIGURE)
-    assert peer.change_state("/onlooker", Transition.TRANSITION_ACTIVATE)
+    configure(onlooker, checkpoint=folder / checkpoint, map=folder / map_name)
     onlooker.talk.ask(onlooker.camera, message_of(ROOM.render(SOMEWHERE[0]), next(stamps)))
     complaints = [
         line for line in onlooker.talk.process.output[said_before:].splitlines() if "no refinement:" in line
@@ -299,6 +294,42 @@ def test_without_a_map_that_can_be_used_the_network_goes_on(
     wait_until(
         lambda: complaint in onlooker.talk.diagnostics[-1].status[0].message, "diagnostics that say so"
     )
+
+
+def test_camera_info_gives_the_intrinsics_that_the_checkpoint_does_not_know(
+    onlooker: Refined, folder: Path, peer: TestPeer
+) -> None:
+    camera = CAMERA.resized(360, 480)
+    info = CameraInfo(width=camera.width, height=camera.height, distortion_model="plumb_bob")
+    info.k = camera.matrix().ravel()
+    infos = peer.publisher(CameraInfo, "/onlooker/camera_info")
+    configure(
+        onlooker, checkpoint=folder / "blind.safetensors", map=folder / "room.map", use_camera_info=True
+    )
+    wait_until(infos.get_subscription_count, "the subscription to camera_info")
+    stamp_ns = next(stamps)
+    message = message_of(ROOM.render(SOMEWHERE[0], camera), stamp_ns)
+
+    def answered() -> bool:
+        infos.publish(info)
+        onlooker.camera.publish(message)
+        time.sleep(0.5)
+        return onlooker.talk.latest(stamp_ns) is not None
+
+    wait_until(answered, "a pose")
+    assert_near(pose_from_message(onlooker.verified_pose(stamp_ns).pose.pose), SOMEWHERE[0])
+
+
+def configure(localizer: Refined, **parameters: object) -> None:
+    """Clean a localizer up, and configure and activate it with other parameters."""
+    name, peer = f"/{localizer.talk.name}", localizer.talk.peer
+    assert peer.change_state(name, Transition.TRANSITION_DEACTIVATE)
+    assert peer.change_state(name, Transition.TRANSITION_CLEANUP)
+    for parameter, value in parameters.items():
+        given = str(value) if isinstance(value, Path) else value
+        assert peer.set_parameter(name, parameter, given).successful
+    assert peer.change_state(name, Transition.TRANSITION_CONFIGURE)
+    assert peer.change_state(name, Transition.TRANSITION_ACTIVATE)
 
 
 def test_several_cameras_are_refined_each_and_fused(
