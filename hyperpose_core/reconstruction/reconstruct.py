@@ -103,6 +103,9 @@ def reconstruct(paths: Sequence[Path], output: Path, settings: ReconstructionSet
     write_models(output, folders, placed)
     model = read_model(output / MODEL_FOLDER / "0")
     write_labels(output, output.absolute().name, frames, dict(model.poses), common_camera(model), world)
+    problems = [*quality_problems(frames, model, others), *problems]
+    if chosen is not None:
+        problems += disagreements(estimates, chosen)
     matches = load_matches(work / _MATCHES_FILE)
     result = Reconstruction(
         output=output,
@@ -110,17 +113,12 @@ def reconstruct(paths: Sequence[Path], output: Path, settings: ReconstructionSet
         model=model,
         world=world,
         scale=chosen,
-        estimates=estimates,
         others=others,
         pairs=matches.pairs,
         verified=matches.verified,
         loops=closed_loops(frames, matches, model.names),
         cuts=matches.cuts,
-        problems=[
-            *quality_problems(frames, model, others),
-            *problems,
-            *(disagreements(estimates, chosen) if chosen is not None else ()),
-        ],
+        problems=problems,
         seconds=time.monotonic() - started,
     )
     write_report(result)

@@ -35,7 +35,6 @@ class Reconstruction:
         model: the largest model, where it lies in `world`.
         world: the frame of the poses.
         scale: what the unit is from; None where it is not the metre.
-        estimates: all ways of finding the scale that worked.
         others: images of each further model, which shares no view with the largest.
         pairs: how many pairs of images were matched.
         verified: how many of them agree with a two-view geometry.
@@ -50,7 +49,6 @@ class Reconstruction:
     model: Model
     world: World
     scale: ScaleEstimate | None
-    estimates: Sequence[ScaleEstimate]
     others: Sequence[Sequence[str]]
     pairs: int
     verified: int

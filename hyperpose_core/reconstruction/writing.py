@@ -52,22 +52,9 @@ def write_labels(
         for frame in frames.frames
         if frame.name in poses
     ]
-    try:
-        tested = {id(record) for record in SplitPolicy().select(records, "test")}
-    except MissingSplitError:
-        tested = set()
-    text = StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow([*COLUMNS, "stamp_ns"])
-    for record in records:
-        numbers = [f"{value:.7f}" for value in record.pose.position]
-        numbers += [f"{value:.9f}" for value in record.pose.orientation]
-        split = "test" if id(record) in tested else "train"
-        stamp = "" if record.stamp_ns is None else record.stamp_ns
-        writer.writerow([scene, split, record.sequence, record.path.as_posix(), *numbers, stamp])
     companion = {"camera": None if camera is None else camera.to_dict(), "world": world.to_dict()}
     labels = output / LABELS_FILE
-    replace_text(labels, text.getvalue(), "labels")
+    replace_text(labels, _table(scene, records), "labels")
     replace_text(companion_path(labels), json.dumps(companion, indent=2) + "\n", "companion of the labels")
 
 
@@ -90,3 +77,21 @@ def common_camera(model: Model) -> CameraModel | None:
     """Return the camera of all images, None where there are several."""
     cameras = set(model.cameras.values())
     return cameras.pop() if len(cameras) == 1 else None
+
+
+def _table(scene: str, records: list[PosedImage]) -> str:
+    """Return the labels as CSV, split into blocks for training and testing."""
+    try:
+        tested = {id(record) for record in SplitPolicy().select(records, "test")}
+    except MissingSplitError:
+        tested = set()
+    text = StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow([*COLUMNS, "stamp_ns"])
+    for record in records:
+        numbers = [f"{value:.7f}" for value in record.pose.position]
+        numbers += [f"{value:.9f}" for value in record.pose.orientation]
+        split = "test" if id(record) in tested else "train"
+        stamp = "" if record.stamp_ns is None else record.stamp_ns
+        writer.writerow([scene, split, record.sequence, record.path.as_posix(), *numbers, stamp])
+    return text.getvalue()
