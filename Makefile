@@ -25,7 +25,7 @@ ifdef AMENT_PREFIX_PATH
 unexport LD_LIBRARY_PATH
 endif
 
-.PHONY: help venv build test lint format docs demo benchmark soak overload clean
+.PHONY: help venv build test lint format docs demo benchmark soak overload fuzz clean
 
 help:  ## Say what there is
 	@sed -n 's/^\([a-z]*\):[^#]*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 16
@@ -88,6 +88,9 @@ soak: venv  ## Watch the localizer at 30 Hz for MINUTES=10: memory, latency, cou
 
 overload: venv  ## The same at 60 Hz, more than two cores can answer, for MINUTES=2
 	$(VENV_PYTHON) benchmarks/soak.py --minutes $(or $(MINUTES),2) --rate 60
+
+fuzz: venv  ## Damage files and messages at random for MINUTES=5 and say what fell (SEED=...)
+	cd test && $(VENV_PYTHON) -m fuzz.run --minutes $(or $(MINUTES),5) $(if $(SEED),--seed $(SEED))
 
 clean:  ## Remove what was built (.venv and the demo's results stay)
 	rm -rf build install log *.egg-info .mypy_cache .pytest_cache .ruff_cache

@@ -27,6 +27,7 @@ from hyperpose_core.geometry.world import World
 from hyperpose_core.images import Preprocessing
 from hyperpose_core.uncertainty.covariance import Uncertainty
 from hyperpose_core.uncertainty.region import TrainedRegion
+from hyperpose_core.untrusted import parse_json, reading
 
 FORMAT_VERSION = 1
 ORIENTATION_CONVENTIONS = ("camera_to_world", "world_to_camera")
@@ -119,11 +120,8 @@ def checkpoint_from_content(
         HyperPoseError: the description is missing, of another format version or damaged.
     """
     document = _read_document(path, metadata)
-    try:
+    with reading(path, "checkpoint's description"):
         return _from_document(document, tensors)
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
-        reason = f"{error.args[0]!r} is missing" if isinstance(error, KeyError) else str(error)
-        raise HyperPoseError(f"{path}: the checkpoint's description is damaged: {reason}") from error
 
 
 def checkpoint_content(checkpoint: Checkpoint) -> tuple[dict[str, Tensor], dict[str, str]]:
@@ -164,10 +162,7 @@ def _read_document(path: Path, metadata: Mapping[str, str]) -> Mapping[str, obje
         raise HyperPoseError(
             f"{path}: checkpoint format version {version}; this program reads {FORMAT_VERSION}"
         )
-    try:
-        document = json.loads(metadata[_DOCUMENT_KEY])
-    except (KeyError, json.JSONDecodeError) as error:
-        raise HyperPoseError(f"{path}: the checkpoint's description is not JSON: {error}") from error
+    document = parse_json(metadata.get(_DOCUMENT_KEY, ""), path, "checkpoint's description")
     if not isinstance(document, dict):
         raise HyperPoseError(f"{path}: the checkpoint's description is not a JSON object")
     return document

@@ -7,7 +7,6 @@ ends the file.
 from __future__ import annotations
 
 import base64
-import binascii
 import json
 import zlib
 from collections.abc import Mapping
@@ -24,6 +23,7 @@ from hyperpose_core.checkpoint.file import (
     checkpoint_from_content,
 )
 from hyperpose_core.errors import HyperPoseError
+from hyperpose_core.untrusted import parse_json, reading
 
 _ARRAYS_KEY = "hyperpose_arrays"
 _EXPORT_KEY = "hyperpose_export"
@@ -53,19 +53,17 @@ def checkpoint_from_metadata(path: Path, metadata: Mapping[str, str]) -> Checkpo
     """
     if _ARRAYS_KEY not in metadata:
         raise HyperPoseError(f"{path}: not a file that `hyperpose export` wrote: it does not describe itself")
-    try:
-        described = json.loads(metadata[_ARRAYS_KEY])
+    with reading(path, "file's description"):
+        described = parse_json(metadata[_ARRAYS_KEY], path)
         arrays = {str(name): _from_text(**fields) for name, fields in described.items()}
-    except (TypeError, ValueError, AttributeError, binascii.Error) as error:
-        raise HyperPoseError(f"{path}: the file's description is damaged: {error}") from error
     return checkpoint_from_content(path, arrays, metadata)
 
 
 def export_from_metadata(metadata: Mapping[str, str]) -> dict[str, object]:
     """Return how a file was exported; nothing where that is not told."""
     try:
-        export = json.loads(metadata.get(_EXPORT_KEY, "{}"))
-    except json.JSONDecodeError:
+        export = parse_json(metadata.get(_EXPORT_KEY, "{}"), "the file")
+    except HyperPoseError:
         return {}
     return export if isinstance(export, dict) else {}
 
