@@ -6,6 +6,7 @@ import itertools
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+import cv2
 import numpy as np
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
 from geometry_msgs.msg import PoseWithCovarianceStamped
@@ -13,15 +14,16 @@ from landmark_scene import CAMERA, Room, landmark_map, looking, tour
 from localizer_helpers import SECOND, Conversation, message_of
 from rclpy.publisher import Publisher
 from ros_helpers import wait_until
-from sensor_msgs.msg import Image
+from sensor_msgs.msg import CompressedImage, Image
 
 from hyperpose_core.checkpoint.file import load_checkpoint, save_checkpoint
 from hyperpose_core.checkpoint.normalisation import PositionNormalisation
 from hyperpose_core.geometry.poses import Pose, orientation_errors_deg
 from hyperpose_core.geometry.world import World
+from hyperpose_core.images import RgbImage
 from hyperpose_core.landmarks.landmark_map import LandmarkMap
 from hyperpose_core.uncertainty.covariance import Uncertainty
-from hyperpose_ros.common.conversions import stamp_to_nanoseconds
+from hyperpose_ros.common.conversions import stamp_from_nanoseconds, stamp_to_nanoseconds
 
 ROOM, OTHER_ROOM = Room(1), Room(2)
 WORLD = World("a room with pictures on its walls")
@@ -117,5 +119,21 @@ def assert_refiner_adds_up(values: dict[str, str]) -> None:
         assert count[outcome] == sum(causes), values
 
 
+def at_rest(values: dict[str, str]) -> dict[str, str]:
+    return values if values.get("refiner.in_flight") == "0" else {}
+
+
 def _is_count(key: str) -> bool:
     return key.startswith("refiner.") and not key.startswith("refiner.latency.")
+
+
+def numbers_of(pose: Pose) -> list[float]:
+    return [float(number) for number in (*pose.position, *pose.orientation[[1, 2, 3, 0]])]
+
+
+def jpeg_of(image: RgbImage, stamp_ns: int) -> CompressedImage:
+    bgr = cv2.cvtColor(image, cv2.COLOR_RGB2BGR)
+    message = CompressedImage(format="jpeg", data=cv2.imencode(".jpg", bgr)[1].tobytes())
+    message.header.stamp = stamp_from_nanoseconds(stamp_ns)
+    message.header.frame_id = "camera_optical_frame"
+    return message

@@ -7,7 +7,6 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-import cv2
 import numpy as np
 import pytest
 
@@ -27,6 +26,9 @@ from refinement_helpers import (  # noqa: E402
     Refined,
     assert_near,
     assert_refiner_adds_up,
+    at_rest,
+    jpeg_of,
+    numbers_of,
     room_checkpoint,
     room_map,
     stamps,
@@ -38,7 +40,6 @@ from std_srvs.srv import Trigger  # noqa: E402
 from hyperpose_core.checkpoint.normalisation import PositionNormalisation  # noqa: E402
 from hyperpose_core.geometry.poses import Pose, euler_to_matrix, matrix_to_quaternion  # noqa: E402
 from hyperpose_core.geometry.world import World  # noqa: E402
-from hyperpose_core.images import RgbImage  # noqa: E402
 from hyperpose_core.landmarks.landmark_map import LandmarkMap  # noqa: E402
 from hyperpose_ros.common.conversions import (  # noqa: E402
     covariance_from_message,
@@ -233,10 +234,6 @@ def test_after_a_pause_the_refinement_goes_on_and_nothing_is_lost_from_the_count
     assert_refiner_adds_up(wait_until(lambda: at_rest(robot.talk.values()), "the refiner at rest"))
 
 
-def at_rest(values: dict[str, str]) -> dict[str, str]:
-    return values if values.get("refiner.in_flight") == "0" else {}
-
-
 def test_load_checkpoint_loads_the_map_along_or_keeps_both(
     robot: Robot, folder: Path, peer: TestPeer
 ) -> None:
@@ -400,15 +397,3 @@ def test_after_another_checkpoint_is_loaded_nothing_comes_of_the_former_map(
     assert (said["verified"], said["map"]) == ("true", str(folder / "far.map"))
     wait_until(lambda: len(robot.verified) > count, "a verified pose")
     assert all(message.pose.pose.position.x > 50 for message in robot.verified[count:])
-
-
-def numbers_of(pose: Pose) -> list[float]:
-    return [float(number) for number in (*pose.position, *pose.orientation[[1, 2, 3, 0]])]
-
-
-def jpeg_of(image: RgbImage, stamp_ns: int) -> CompressedImage:
-    bgr = cv2.cvtColor(image, cv2.COLOR_RGB2BGR)
-    message = CompressedImage(format="jpeg", data=cv2.imencode(".jpg", bgr)[1].tobytes())
-    message.header.stamp = stamp_from_nanoseconds(stamp_ns)
-    message.header.frame_id = "camera_optical_frame"
-    return message
