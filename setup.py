@@ -32,7 +32,10 @@ setup(
     maintainer_email=MANIFEST.find("maintainer").get("email"),
     license=from_manifest("license"),
     packages=find_packages(include=["hyperpose_core*", "hyperpose_ros*"]),
-    package_data={"hyperpose_core": ["**/*.csv", "**/*.html", "**/*.yaml", "**/*.txt"]},
+    package_data={
+        "hyperpose_core": ["py.typed", "**/*.csv", "**/*.html", "**/*.yaml", "**/*.txt"],
+        "hyperpose_ros": ["py.typed"],
+    },
     data_files=[
         ("share/ament_index/resource_index/packages", [f"resource/{PACKAGE}"]),
         (f"share/{PACKAGE}", ["package.xml"]),

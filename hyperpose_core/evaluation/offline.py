@@ -14,7 +14,7 @@ from hyperpose_core.datasets.records import PosedImage, PosedImageSet
 from hyperpose_core.errors import HyperPoseError, named
 from hyperpose_core.evaluation.comparison import Comparison
 from hyperpose_core.evaluation.condition_drop import pair_frames
-from hyperpose_core.evaluation.metrics import FrameErrors, frame_errors
+from hyperpose_core.evaluation.metrics import FrameErrors, Scores, frame_errors, score
 from hyperpose_core.evaluation.published import published_scene
 from hyperpose_core.evaluation.report import Picture, PictureRow
 from hyperpose_core.geometry.poses import (
@@ -29,6 +29,14 @@ from hyperpose_core.inference.estimator import (
 )
 
 _SAMPLE_PICTURES = 4
+
+
+def evaluate(estimator: PoseEstimator, data: PosedImageSet, batch_size: int = 1) -> Scores:
+    """Estimate the pose of every image and score it against the true one, without any alignment.
+
+    The arguments and errors are those of `estimate_dataset`.
+    """
+    return score(estimate_dataset(estimator, data, batch_size))
 
 
 def estimate_dataset(estimator: PoseEstimator, data: PosedImageSet, batch_size: int = 1) -> Comparison:
