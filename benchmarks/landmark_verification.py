@@ -248,7 +248,7 @@ def _parser() -> argparse.ArgumentParser:
     fitting = verbs.add_parser("fit")
     fitting.add_argument("samples", type=Path, nargs="+", help="files of `collect`")
     fitting.add_argument(
-        "--rate", type=float, default=2e-4, help="share of wrong images that may be verified"
+        "--rate", type=float, default=5e-4, help="share of wrong images that may be verified"
     )
     fitting.set_defaults(run=fit)
     return parser

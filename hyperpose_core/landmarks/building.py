@@ -67,15 +67,25 @@ def build_map(
     cameras = _cameras(images, cameras)
     work = WorkFolder(path.with_name(path.name + _WORK_SUFFIX), _fingerprint(images, settings))
     content = _build(images, cameras, settings, work, progress)
+    content = _completed(content, images, settings, estimator, progress)
+    content.save(path)
+    work.remove()
+    return content
+
+
+def _completed(
+    content: LandmarkMap,
+    images: PosedImageSet,
+    settings: MapSettings,
+    estimator: PoseEstimator | None,
+    progress: Progress,
+) -> LandmarkMap:
+    """Return the map with the network's features, calibrated, within the budget."""
     if estimator is not None:
         content = with_network_features(content, images.images, estimator, progress)
     if settings.calibrate:
         content = calibrate_map(content, images.images, show_progress=progress is not without_progress)
-    if settings.budget is not None:
-        content = within_budget(content, settings.budget)
-    content.save(path)
-    work.remove()
-    return content
+    return content if settings.budget is None else within_budget(content, settings.budget)
 
 
 def _build(

@@ -20,14 +20,15 @@ IndexArray = npt.NDArray[np.int64]
 # A camera that moved by this share of the distance to what it sees, or turned so far, still sees much of it.
 _SHARED_MOVE = 0.15
 _SHARED_TURN_RAD = np.radians(12.0)
-# Map images nearer to one another than this, in the same measure, show nearly the same.
-_SAME_VIEW = 0.2
+# Images nearer to one another than this, in standard deviations of a prior, stand for the same pose.
+_SAME_POSE = 0.5
 # How much farther round, nearer or farther away than by all its map images a landmark is still recognised.
 _VIEW_SLACK_RAD = np.radians(12.0)
 _DISTANCE_SLACK = 1.5
 # Where a pose comes without a covariance: a network's usual errors.
 _USUAL_MOVE = 0.25
 _USUAL_TURN_RAD = np.radians(6.0)
+_TINY = 1e-12
 
 
 @dataclass(frozen=True, eq=False)
@@ -65,42 +66,40 @@ class CandidateFinder:
             pose: camera-to-world.
             covariance: [6, 6], x, y, z, rot x, rot y, rot z; None where unknown.
             scene: only images of this scene; None for all.
-            count: at most so many. Of images that show nearly the same the best alone is taken, while
-                there are others within the covariance.
+            count: at most so many. The more uncertain the pose, the farther they lie from one another. A
+                certain pose gets the nearest, whose labels agree best where a map's labels drift.
         """
         images = self._map.images
         known = np.flatnonzero((images.scenes == scene) | (scene is None))
         if not len(known):
             return known
-        distances = self._distances[known]
-        spread = self._spread(covariance, float(np.median(distances)))
-        moves = images.positions[known] - pose.position
-        squares = np.einsum("ni,ij,nj->n", moves, np.linalg.inv(spread[0]), moves)
-        turns = _turns(images.orientations[known] @ pose.orientation)
-        squares += np.square(turns) / spread[1]
-        order = np.argsort(squares, kind="stable")[: 8 * count]
-        return known[order[self._different(known[order], count)]]
-
-    def _spread(self, covariance: Array | None, distance: float) -> tuple[Array, float]:
-        """Return how far the images may be: position [3, 3], square metres; turn, square radians."""
+        distance = float(np.median(self._distances[known]))
         if covariance is None:
-            moved, turned = np.eye(3) * (_USUAL_MOVE * distance) ** 2, _USUAL_TURN_RAD**2
-        else:
-            moved, turned = covariance[:3, :3], float(np.trace(covariance[3:, 3:])) / 3.0
-        return moved + np.eye(3) * (_SHARED_MOVE * distance) ** 2, turned + _SHARED_TURN_RAD**2
+            usual = [(_USUAL_MOVE * distance) ** 2] * 3 + [_USUAL_TURN_RAD**2] * 3
+            covariance = np.diag(usual)
+        shared = covariance[:3, :3] + np.eye(3) * (_SHARED_MOVE * distance) ** 2
+        moves = images.positions[known] - pose.position
+        squares = np.einsum("ni,ij,nj->n", moves, np.linalg.inv(shared), moves)
+        turns = _turns(images.orientations[known] @ pose.orientation)
+        squares += np.square(turns) / (np.trace(covariance[3:, 3:]) / 3.0 + _SHARED_TURN_RAD**2)
+        order = known[np.argsort(squares, kind="stable")[: 8 * count]]
+        return order[self._different(order, covariance, count)]
 
-    def _different(self, candidates: IndexArray, count: int) -> IndexArray:
-        """Return the places of at most `count` images: first those that differ from one another."""
+    def _different(self, candidates: IndexArray, covariance: Array, count: int) -> IndexArray:
+        """Return the places of at most `count` images: first those that stand for different poses."""
         images = self._map.images
         positions, orientations = images.positions[candidates], images.orientations[candidates]
-        gaps = np.linalg.norm(positions[:, np.newaxis] - positions, axis=2)
-        apart = gaps / (_SHARED_MOVE * self._distances[candidates])
-        apart += _turns(orientations @ orientations.T) / _SHARED_TURN_RAD
+        move, turn = (
+            np.sqrt(max(float(np.trace(covariance[part, part])) / 3.0, _TINY))
+            for part in (slice(3), slice(3, 6))
+        )
+        apart = np.linalg.norm(positions[:, np.newaxis] - positions, axis=2) / move
+        apart += _turns(orientations @ orientations.T) / turn
         left = np.ones(len(candidates), dtype=bool)
         chosen: list[int] = []
         while left.any() and len(chosen) < count:
             chosen.append(int(left.argmax()))
-            left &= apart[chosen[-1]] > _SAME_VIEW
+            left &= apart[chosen[-1]] > _SAME_POSE
         rest = np.setdiff1d(np.arange(len(candidates)), chosen)[: count - len(chosen)]
         return np.concatenate([np.array(chosen, dtype=np.int64), rest])
 

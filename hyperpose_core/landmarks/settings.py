@@ -29,12 +29,12 @@ class RefinerSettings:
 
     longest_side: int = 432
     features: int = 800
-    map_images: int = 8
+    map_images: int = 5
     candidates: int = 1500
     ratio: float = 0.75
     ransac_threshold: float = 6.0
     ransac_iterations: int = 1000
-    confirming_images: int = 10
+    confirming_images: int = 4
     confirming_landmarks: int = 2500
     first_radius: float = 10.0
     last_radius: float = 5.0
