@@ -222,7 +222,8 @@ def _localizer_arguments(settings: NodeBenchmarkSettings) -> list[str]:
         "precision": settings.precision,
         "threads": settings.threads,
         "image_transport": settings.transport,
-        "refinement": "off" if settings.map is None else "verify",
+        # Quoted: YAML, which parameters are read as, takes a bare off for false.
+        "refinement": '"off"' if settings.map is None else "verify",
     }
     if settings.map is not None:
         parameters["map"] = settings.map
