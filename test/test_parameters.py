@@ -177,3 +177,9 @@ def test_all_can_be_asked_for_at_once(make_node: NodeMaker, kind: type) -> None:
         extrinsics = [0.0, 0.0, 1.0, -1.57, 0.0, -1.57]
         assert node.set_parameters([Parameter("camera_extrinsics", value=extrinsics)])[0].successful
         assert parameters.values.camera_extrinsics == tuple(extrinsics)
+
+
+def test_off_is_a_choice_although_yaml_takes_it_for_false(make_node: NodeMaker) -> None:
+    assert NodeParameters(make_node("refinement:=off"), LocalizerParameters).values.refinement == "off"
+    with pytest.raises(HyperPoseError, match="refinement is True, of type bool"):
+        NodeParameters(make_node("refinement:=on"), LocalizerParameters)

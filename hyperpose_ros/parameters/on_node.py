@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from typing import Any, Generic, TypeVar
 
 from rcl_interfaces.msg import SetParametersResult
@@ -15,6 +15,7 @@ from hyperpose_core.errors import HyperPoseError
 from hyperpose_ros.parameters.declaration import Change, Declaration, declarations
 
 QOS_OVERRIDE_PREFIX = "qos_overrides."
+_OFF = "off"
 
 Values = TypeVar("Values")
 """A node's dataclass of parameters."""
@@ -108,6 +109,10 @@ def has_override(node: Node, name: str) -> bool:
 
 
 def _declare(node: Node, declaration: Declaration) -> None:
+    given = _overrides(node).get(declaration.name)
+    if given is not None and given.value is False and _OFF in declaration.choices:
+        # Both YAML and the command line take off for false.
+        _overrides(node)[declaration.name] = Parameter(declaration.name, value=_OFF)
     try:
         if isinstance(declaration.default, tuple):
             # rclpy takes an empty list for an array of bytes, unless it is told the type.
@@ -131,6 +136,6 @@ def _declare(node: Node, declaration: Declaration) -> None:
         ) from error
 
 
-def _overrides(node: Node) -> Mapping[str, Parameter]:
+def _overrides(node: Node) -> dict[str, Parameter]:
     # rclpy has no public way to ask for what was given but not declared.
     return getattr(node, "_parameter_overrides", {})
