@@ -34,6 +34,10 @@ from hyperpose_core.checkpoint.file import (  # noqa: E402
     save_checkpoint,
 )
 from hyperpose_core.errors import HyperPoseError  # noqa: E402
+from hyperpose_core.geometry.calibration import (  # noqa: E402
+    read_calibration,
+    rectification_maps,
+)
 from hyperpose_core.geometry.camera import CameraModel  # noqa: E402
 from hyperpose_core.images import RgbImage  # noqa: E402
 from hyperpose_core.inference.estimator import PoseEstimator  # noqa: E402
@@ -41,10 +45,6 @@ from hyperpose_ros.common.conversions import BadImageError  # noqa: E402
 from hyperpose_ros.common.throttled_warnings import ThrottledWarnings  # noqa: E402
 from hyperpose_ros.images.camera_info import CameraCalibrations  # noqa: E402
 from hyperpose_ros.images.cameras import Camera  # noqa: E402
-from hyperpose_ros.images.lens import (  # noqa: E402
-    read_calibration,
-    rectification_maps,
-)
 
 HEIGHT, WIDTH = 96, 128
 FOCAL = 110.0

@@ -13,9 +13,10 @@ from pathlib import Path
 
 import numpy as np
 
-from hyperpose_core.datasets.findings import Findings
-from hyperpose_core.datasets.options import parse_flag, parse_number, parse_numbers
+from hyperpose_core.datasets.findings import Findings, first_image_size
+from hyperpose_core.datasets.options import parse_camera, parse_flag, parse_number, parse_numbers
 from hyperpose_core.datasets.records import PosedImage, PosedImageSet
+from hyperpose_core.datasets.rosbag_camera import check_camera_size, read_camera_info
 from hyperpose_core.datasets.rosbag_poses import GroundTruth, GroundTruthOptions
 from hyperpose_core.datasets.rosbag_reading import (
     COMPRESSED_IMAGE,
@@ -39,9 +40,7 @@ from hyperpose_core.geometry.poses import (
 from hyperpose_core.geometry.world import World
 
 _IMAGE_TYPES = (RAW_IMAGE, COMPRESSED_IMAGE)
-_CAMERA_INFO = "sensor_msgs/msg/CameraInfo"
 _NANOSECONDS = 1_000_000_000
-_PLUMB_BOB_COEFFICIENTS = 5
 _AXES = ("optical", "body")
 _OPTICAL_IN_BODY = Pose(np.zeros(3), np.array([0.5, -0.5, 0.5, -0.5]))
 _SKYWARD = 0.8  # the cosine of 37 degrees
@@ -54,6 +53,7 @@ class _Topics:
     image: str | None
     camera_info: str | None
     camera_frame: str | None
+    camera: CameraModel | None
     ground_truth: GroundTruthOptions
     start_ns: int
     end_ns: int | None
@@ -87,6 +87,7 @@ def open_rosbag(
     test_sequences: str | Sequence[str] | None = None,
     camera_axes: str | None = None,
     same_world: str | bool = False,
+    camera: str | CameraModel | None = None,
 ) -> PosedImageSet:
     """Read a bag, or a folder of bags that were recorded in one world.
 
@@ -120,6 +121,8 @@ def open_rosbag(
         camera_axes: what axes the camera's frame has: "optical" (x right, y down, z forward) or "body" (x
             forward, y left, z up). Optical by default, unless the camera would then look at the sky all the
             time.
+        camera: the images' pinhole camera, "WIDTH,HEIGHT,FX,FY,CX,CY" in pixels; by default what camera_info
+            says.
         same_world: true takes several bags whose poses are in an odometry frame for one world.
 
     Raises:
@@ -131,6 +134,7 @@ def open_rosbag(
         image=image_topic,
         camera_info=camera_info_topic,
         camera_frame=camera_frame,
+        camera=parse_camera(camera),
         ground_truth=GroundTruthOptions(
             topic=pose_topic,
             world=world_frame,
@@ -214,7 +218,7 @@ def _read_bag(path: Path, topics: _Topics, scene: str, origin: np.ndarray, findi
         frames, camera_frame = _frames(bag, image_topic, topics, findings)
         camera_frame = topics.camera_frame or camera_frame
         ground_truth = GroundTruth(bag, topics.ground_truth, camera_frame, findings)
-        camera = read_camera_info(bag, topics.camera_info, image_topic)
+        camera = topics.camera or read_camera_info(bag, topics.camera_info, image_topic, findings)
     source = BagImages(path.absolute(), image_topic, kind)
     file = _storage_file(path)
     images = []
@@ -234,6 +238,8 @@ def _read_bag(path: Path, topics: _Topics, scene: str, origin: np.ndarray, findi
                 reader=BagImage(source, frame.recorded_ns, frame.place),
             )
         )
+    if camera is not None and (size := first_image_size(images)) is not None:
+        check_camera_size(camera, size, f"{path}, {image_topic}")
     return _Part(images, camera, ground_truth.world, ground_truth.is_odometry)
 
 
@@ -264,34 +270,6 @@ def _frames(bag: Bag, topic: str, topics: _Topics, findings: Findings) -> tuple[
     last_wanted_ns = max(frames) if topics.end_ns is None else first_ns + topics.end_ns
     wanted = [stamp for stamp in sorted(frames) if first_ns + topics.start_ns <= stamp <= last_wanted_ns]
     return [frames[stamp] for stamp in wanted], camera_frame
-
-
-def read_camera_info(bag: Bag, topic: str | None, image_topic: str) -> CameraModel | None:
-    """Return the camera that a bag's camera_info says, None where it says none that is a pinhole.
-
-    Args:
-        bag: an open bag.
-        topic: its camera_info topic; None for the one beside the image topic, where it is.
-        image_topic: the images' topic, whose name says whether they are rectified.
-
-    Raises:
-        HyperPoseError: the bag has no such topic.
-    """
-    if topic is None:
-        base = image_topic[: -len("/compressed")] if image_topic.endswith("/compressed") else image_topic
-        topic = f"{base.rpartition('/')[0]}/camera_info"
-        if bag.topics.get(topic) != _CAMERA_INFO:
-            return None
-    kind = bag.require(topic, (_CAMERA_INFO,))
-    info = bag.decode(next(bag.messages(topic)), kind)
-    k, p, d = (np.asarray(values, dtype=np.float64) for values in (info.k, info.p, info.d))
-    if "rect" in image_topic:
-        return CameraModel(info.width, info.height, p[0], p[5], p[2], p[6]) if p[0] > 0 else None
-    fisheye = info.distortion_model not in ("", "plumb_bob", "rational_polynomial")
-    if k[0] <= 0 or (d.any() and (fisheye or d[_PLUMB_BOB_COEFFICIENTS:].any())):
-        return None
-    distortion = tuple(float(value) for value in d[:_PLUMB_BOB_COEFFICIENTS]) if d.any() else ()
-    return CameraModel(info.width, info.height, k[0], k[4], k[2], k[5], distortion)
 
 
 def _storage_file(path: Path) -> Path:

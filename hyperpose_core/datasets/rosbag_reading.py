@@ -15,9 +15,10 @@ import numpy as np
 from rosbags.rosbag2 import Reader
 from rosbags.typesys import Stores, get_typestore
 
+from hyperpose_core.compressed_images import decode_compressed
 from hyperpose_core.datasets.ros_images import RawImage
 from hyperpose_core.errors import HyperPoseError
-from hyperpose_core.images import RgbImage, decode_image
+from hyperpose_core.images import RgbImage
 
 RAW_IMAGE = "sensor_msgs/msg/Image"
 COMPRESSED_IMAGE = "sensor_msgs/msg/CompressedImage"
@@ -219,7 +220,7 @@ class BagImages:
                 raise HyperPoseError(f"{origin}: no such message; the bag has changed")
             message = self._bag.decode(found[place], self._kind)
         if self._kind == COMPRESSED_IMAGE:
-            return decode_image(bytes(message.data), origin)
+            return decode_compressed(bytes(message.data), message.format, origin)
         raw = RawImage(
             message.width,
             message.height,

@@ -14,7 +14,7 @@ import numpy as np
 from tqdm import tqdm
 
 from hyperpose_core.datasets.findings import Findings
-from hyperpose_core.datasets.rosbag import read_camera_info
+from hyperpose_core.datasets.rosbag_camera import read_camera_info
 from hyperpose_core.datasets.rosbag_reading import (
     COMPRESSED_IMAGE,
     RAW_IMAGE,
@@ -110,7 +110,7 @@ class _Gathering:
             if topic is None:
                 raise HyperPoseError(f"{source.path}: no image topic; it has: {bag.listing()}")
             kind = bag.require(topic, _IMAGE_TYPES)
-            known = read_camera_info(bag, settings.camera_info_topic, topic)
+            known = read_camera_info(bag, settings.camera_info_topic, topic, self.findings)
             places = _bag_places(bag, topic)
         images = BagImages(source.path.absolute(), topic, kind)
 

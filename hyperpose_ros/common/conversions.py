@@ -14,6 +14,7 @@ from geometry_msgs.msg import Pose as PoseMessage
 from geometry_msgs.msg import TransformStamped
 from sensor_msgs.msg import CompressedImage, Image
 
+from hyperpose_core.compressed_images import decode_compressed
 from hyperpose_core.errors import HyperPoseError
 from hyperpose_core.geometry.poses import (
     Array,
@@ -22,7 +23,7 @@ from hyperpose_core.geometry.poses import (
     matrix_to_quaternion,
 )
 from hyperpose_core.image_headers import JPEG_BEGIN, PNG_BEGIN, encoded_size
-from hyperpose_core.images import Preprocessing, RgbImage, decode_image
+from hyperpose_core.images import Preprocessing, RgbImage
 from hyperpose_core.limits import LARGEST_IMAGE_PIXELS
 from hyperpose_ros.common.image_formats import ENCODINGS
 
@@ -132,7 +133,8 @@ def compressed_image_to_rgb(message: CompressedImage, meant_for: Preprocessing |
     size = check_compressed_image(message)
     reduction = 1 if meant_for is None else meant_for.reduction(*size)
     try:
-        return decode_image(bytes(message.data), f"compressed image (format {message.format!r})", reduction)
+        origin = f"compressed image (format {message.format!r})"
+        return decode_compressed(bytes(message.data), message.format, origin, reduction)
     except HyperPoseError as error:
         raise BadImageError("undecodable", str(error)) from error
 

@@ -6,7 +6,6 @@ before they are looked at, unless the training images were bent, too: rectified 
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Sequence
 
 import cv2
@@ -19,18 +18,19 @@ from sensor_msgs.msg import CameraInfo
 
 from hyperpose_core.checkpoint.file import Checkpoint
 from hyperpose_core.errors import HyperPoseError
+from hyperpose_core.geometry.calibration import (
+    KNOWN_MODELS,
+    Calibration,
+    is_same_lens,
+    names_rectified_images,
+    read_calibration,
+    rectification_maps,
+)
 from hyperpose_core.geometry.camera import CameraModel
 from hyperpose_core.images import RgbImage
 from hyperpose_ros.common.conversions import BadImageError
 from hyperpose_ros.common.throttled_warnings import ThrottledWarnings
 from hyperpose_ros.images.cameras import Camera
-from hyperpose_ros.images.lens import (
-    KNOWN_MODELS,
-    Calibration,
-    is_same_lens,
-    read_calibration,
-    rectification_maps,
-)
 
 DROPPED_NO_CAMERA_INFO = "no_camera_info"
 DROPPED_UNUSABLE_CAMERA_INFO = "unusable_camera_info"
@@ -164,7 +164,7 @@ class _Lens:
 
     def _prepare(self, calibration: Calibration, checkpoint: Checkpoint) -> None:
         """Decide what is done to the images, and say what does not fit."""
-        is_rectified = _is_rectified(self._image_topic)
+        is_rectified = names_rectified_images(self._image_topic)
         trained = checkpoint.camera
         self._maps, self.rectified = None, None
         if not is_rectified and not calibration.is_known:
@@ -213,8 +213,3 @@ def _topics(node: Node, camera: Camera) -> tuple[str, str]:
     if info == node.resolve_topic_name(camera.info_topic, only_expand=True):
         info = node.resolve_topic_name(f"{image.rpartition('/')[0]}/camera_info")
     return image, info
-
-
-def _is_rectified(image_topic: str) -> bool:
-    """Tell whether a topic's name says that its images are rectified, which camera_info itself never does."""
-    return re.search(r"(^|_)rect", image_topic.rpartition("/")[2]) is not None

@@ -1,14 +1,18 @@
-"""A camera's lens as its CameraInfo describes it: what bends the image and how to undo it."""
+"""A camera's lens as its sensor_msgs/CameraInfo describes it: what bends the image and how to undo it.
+
+The one reading of that message, for nodes and for bags; the message may come from rclpy or from rosbags.
+"""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import Any, Protocol
 
 import cv2
 import numpy as np
 import numpy.typing as npt
-from sensor_msgs.msg import CameraInfo
 
 from hyperpose_core.errors import HyperPoseError
 from hyperpose_core.geometry.camera import CameraModel
@@ -29,6 +33,20 @@ _SAME_FOCAL_LENGTH = 0.02
 _SAME_COEFFICIENT = 0.02
 
 
+class CameraInfo(Protocol):
+    """What is read of a sensor_msgs/CameraInfo."""
+
+    width: Any
+    height: Any
+    distortion_model: Any
+    d: Any
+    k: Any
+    p: Any
+    binning_x: Any
+    binning_y: Any
+    roi: Any
+
+
 @dataclass(frozen=True)
 class Calibration:
     """What a CameraInfo says of the images that come with it.
@@ -47,6 +65,16 @@ class Calibration:
         return not self.camera.distortion or self.camera.distortion_model in _COEFFICIENTS
 
 
+def names_rectified_images(image_topic: str) -> bool:
+    """Tell whether a topic's name says that its images are rectified, which camera_info itself never does."""
+    return any(re.search(r"(^|_)rect(ified|_|$)", part) for part in image_topic.split("/"))
+
+
+def is_calibrated(info: CameraInfo) -> bool:
+    """Tell whether a CameraInfo says anything: drivers without a calibration send zeros."""
+    return bool(info.k[0] > 0 and info.k[4] > 0)
+
+
 def read_calibration(info: CameraInfo) -> Calibration:
     """Check a CameraInfo and take the region of interest and the binning into account.
 
@@ -60,7 +88,7 @@ def read_calibration(info: CameraInfo) -> Calibration:
     k, p, d = (np.asarray(values, dtype=np.float64) for values in (info.k, info.p, info.d))
     if not all(np.isfinite(values).all() for values in (k, p, d)):
         raise HyperPoseError("its numbers are not finite")
-    if k[0] <= 0 or k[4] <= 0:
+    if not is_calibrated(info):
         raise HyperPoseError("the camera is not calibrated (K holds no focal length)")
     allowed = _COEFFICIENTS.get(info.distortion_model)
     if allowed is not None and len(d) not in allowed:
