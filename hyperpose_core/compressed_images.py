@@ -1,7 +1,7 @@
 """Pixels of ROS compressed images: what a sensor_msgs/CompressedImage's format says of them counts.
 
-As compressed_image_transport writes it: "bayer_rggb8; png compressed " is a mosaic, to be interpolated; "rgb8;
-jpeg compressed bgr8" is an ordinary colour image; "rgb8; jpeg compressed rgb8" has red and blue swapped.
+As compressed_image_transport writes it: "bayer_rggb8; png compressed " is a mosaic, to be interpolated;
+"rgb8; jpeg compressed bgr8" is a colour image; "rgb8; jpeg compressed rgb8" has red and blue swapped.
 """
 
 from __future__ import annotations
