@@ -15,10 +15,7 @@ from hyperpose_core.datasets import open_dataset
 from hyperpose_core.datasets.records import PosedImageSet
 from hyperpose_core.evaluation import score
 from hyperpose_core.evaluation.offline import estimate_dataset
-from hyperpose_core.inference.estimator import (
-    PoseEstimator,
-    known_input_size,
-)
+from hyperpose_core.inference.estimator import PoseEstimator, known_input_size
 
 LIMIT = 0.01
 _IMAGES = 300

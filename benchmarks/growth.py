@@ -12,10 +12,7 @@ from benchmarks.measuring import measure, median_of
 from benchmarks.networks import PLAIN, plain_and_ways
 from benchmarks.results import Section, Target
 from benchmarks.subjects import CPU, EAGER, random_images
-from hyperpose_core.checkpoint.file import (
-    Checkpoint,
-    load_checkpoint,
-)
+from hyperpose_core.checkpoint.file import Checkpoint, load_checkpoint
 from hyperpose_core.inference.build_engine import build_engine
 from hyperpose_core.inference.engines.build_network import build_network
 

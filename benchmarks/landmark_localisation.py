@@ -28,19 +28,12 @@ from hyperpose_core.cli.common import add_dataset_arguments, open_dataset_from
 from hyperpose_core.datasets.records import PosedImage
 from hyperpose_core.errors import HyperPoseError
 from hyperpose_core.geometry.camera import CameraModel
-from hyperpose_core.geometry.poses import (
-    Array,
-    quaternion_to_rotation_vector,
-    relative_quaternion,
-)
+from hyperpose_core.geometry.poses import Array, quaternion_to_rotation_vector, relative_quaternion
 from hyperpose_core.images import RgbImage
 from hyperpose_core.landmarks.landmark_map import LandmarkMap
 from hyperpose_core.landmarks.refinement import Prior, Refinement
 from hyperpose_core.landmarks.refiner import Refiner
-from hyperpose_core.uncertainty.fit import (
-    CHI_SQUARE_3,
-    squared_mahalanobis,
-)
+from hyperpose_core.uncertainty.fit import CHI_SQUARE_3, squared_mahalanobis
 
 PriorOf = Callable[[PosedImage, RgbImage], Prior | None]
 

@@ -13,11 +13,7 @@ from transforms3d.quaternions import qmult
 from hyperpose_core.datasets import open_dataset
 from hyperpose_core.datasets.records import PosedImage
 from hyperpose_core.geometry.camera import CameraModel
-from hyperpose_core.geometry.poses import (
-    Array,
-    Pose,
-    rotation_vector_to_quaternion,
-)
+from hyperpose_core.geometry.poses import Array, Pose, rotation_vector_to_quaternion
 from hyperpose_core.images import RgbImage
 from hyperpose_core.landmarks.landmark_map import LandmarkMap
 from hyperpose_core.landmarks.refinement import Prior

@@ -31,10 +31,7 @@ from benchmarks.landmark_samples import PriorNoise, impostors, random_prior
 from hyperpose_core.cli.common import add_dataset_arguments, open_dataset_from
 from hyperpose_core.errors import HyperPoseError
 from hyperpose_core.geometry.camera import CameraModel
-from hyperpose_core.geometry.poses import (
-    Array,
-    Pose,
-)
+from hyperpose_core.geometry.poses import Array, Pose
 from hyperpose_core.images import RgbImage
 from hyperpose_core.landmarks.landmark_map import LandmarkMap
 from hyperpose_core.landmarks.localisation import Localisation, QueryFeatures, Stopwatch

@@ -187,10 +187,7 @@ def _print_table(options: argparse.Namespace, minutes: list[Minute], values: dic
 
 def _untrained_network(folder: Path, model: str) -> Path:
     """Write a checkpoint of a network with random weights, which takes as long as a trained one."""
-    from hyperpose_core.checkpoint.file import (
-        Checkpoint,
-        save_checkpoint,
-    )
+    from hyperpose_core.checkpoint.file import Checkpoint, save_checkpoint
     from hyperpose_core.images import Preprocessing
     from hyperpose_core.models.registry import build_model
 

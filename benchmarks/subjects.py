@@ -11,11 +11,7 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from hyperpose_core.checkpoint.file import (
-    Checkpoint,
-    load_checkpoint,
-    save_checkpoint,
-)
+from hyperpose_core.checkpoint.file import Checkpoint, load_checkpoint, save_checkpoint
 from hyperpose_core.errors import HyperPoseError
 from hyperpose_core.images import Preprocessing
 from hyperpose_core.inference.build_engine import build_engine

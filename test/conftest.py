@@ -14,10 +14,7 @@ import torch
 
 from hyperpose_core.checkpoint.file import Checkpoint, load_checkpoint, save_checkpoint
 from hyperpose_core.checkpoint.normalisation import PositionNormalisation
-from hyperpose_core.geometry.poses import (
-    Pose,
-    rotation_vector_to_quaternion,
-)
+from hyperpose_core.geometry.poses import Pose, rotation_vector_to_quaternion
 from hyperpose_core.geometry.world import World
 from hyperpose_core.images import Preprocessing, RgbImage
 from hyperpose_core.models.registry import build_model, default_normalisation

@@ -10,12 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from hyperpose_core.geometry.camera import CameraModel
-from hyperpose_core.geometry.poses import (
-    Array,
-    Pose,
-    euler_to_matrix,
-    matrix_to_quaternion,
-)
+from hyperpose_core.geometry.poses import Array, Pose, euler_to_matrix, matrix_to_quaternion
 from hyperpose_core.images import RgbImage
 from hyperpose_core.landmarks.features import ImageFeatures, extract_features, to_bytes
 from hyperpose_core.landmarks.landmark_map import LandmarkMap, Landmarks, MapImages, Observations

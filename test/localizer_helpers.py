@@ -21,11 +21,7 @@ from tf2_msgs.msg import TFMessage
 from hyperpose_core.geometry.poses import orientation_errors_deg
 from hyperpose_core.images import RgbImage
 from hyperpose_core.inference.estimator import PoseEstimate
-from hyperpose_ros.common.conversions import (
-    pose_from_message,
-    rgb_to_image,
-    stamp_to_nanoseconds,
-)
+from hyperpose_ros.common.conversions import pose_from_message, rgb_to_image, stamp_to_nanoseconds
 
 SECOND = 1_000_000_000
 LONGEST_END_S = 5.0

@@ -10,11 +10,7 @@ import cv2
 import numpy as np
 
 from hyperpose_core.datasets.robotcar_runs import RobotCarRun
-from hyperpose_core.geometry.poses import (
-    Pose,
-    euler_to_matrix,
-    matrix_to_euler,
-)
+from hyperpose_core.geometry.poses import Pose, euler_to_matrix, matrix_to_euler
 
 Ride = Callable[[float], tuple[float, ...]]
 

@@ -11,12 +11,7 @@ import yaml
 from hyperpose_core.cli.main import main
 from hyperpose_core.errors import HyperPoseError
 from hyperpose_core.geometry.alignment import align_poses
-from hyperpose_core.geometry.poses import (
-    Array,
-    Pose,
-    orientation_errors_deg,
-    rotation_vector_to_quaternion,
-)
+from hyperpose_core.geometry.poses import Array, Pose, orientation_errors_deg, rotation_vector_to_quaternion
 
 SECOND = 1_000_000_000
 WORLD_IN_MAP = Pose([400.0, -250.0, 3.0], rotation_vector_to_quaternion([0.1, -0.2, 2.5]))

@@ -28,11 +28,7 @@ from hyperpose_ros.bags.pacing import AnswerGate
 from hyperpose_ros.bags.player import main as player_main
 from hyperpose_ros.bags.reader import BagReader
 from hyperpose_ros.bags.writer import BagWriter
-from hyperpose_ros.common.conversions import (
-    rgb_to_image,
-    stamp_to_nanoseconds,
-    transform_to_message,
-)
+from hyperpose_ros.common.conversions import rgb_to_image, stamp_to_nanoseconds, transform_to_message
 
 IMAGE, TRUTH, ANSWER = "/camera/image_raw", "/ground_truth/pose", "/localizer/pose"
 QUEUE = QoSProfile(depth=100)

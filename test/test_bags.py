@@ -18,11 +18,7 @@ from hyperpose_core.errors import HyperPoseError
 from hyperpose_core.images import decode_image
 from hyperpose_ros.bags import dataset_to_bag
 from hyperpose_ros.bags.reader import BagReader
-from hyperpose_ros.common.conversions import (
-    image_to_rgb,
-    pose_from_message,
-    stamp_to_nanoseconds,
-)
+from hyperpose_ros.common.conversions import image_to_rgb, pose_from_message, stamp_to_nanoseconds
 
 IMAGE, COMPRESSED = "/camera/image_raw", "/camera/image_raw/compressed"
 INFO, TRUTH = "/camera/camera_info", "/ground_truth/pose"

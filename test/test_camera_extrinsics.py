@@ -8,11 +8,7 @@ import numpy as np
 import pytest
 import yaml
 
-from hyperpose_core.geometry.poses import (
-    Pose,
-    euler_to_matrix,
-    matrix_to_quaternion,
-)
+from hyperpose_core.geometry.poses import Pose, euler_to_matrix, matrix_to_quaternion
 
 pytest.importorskip("rclpy", reason="rclpy is missing")
 
@@ -21,10 +17,7 @@ from tf2_msgs.msg import TFMessage
 
 from hyperpose_ros.bags.camera_extrinsics import main
 from hyperpose_ros.bags.writer import BagWriter
-from hyperpose_ros.common.conversions import (
-    pose_from_numbers,
-    transform_to_message,
-)
+from hyperpose_ros.common.conversions import pose_from_numbers, transform_to_message
 
 MAST = Pose([0.5, 0.0, 1.0], matrix_to_quaternion(euler_to_matrix(0.0, 0.1, 0.2)))
 OPTICAL = Pose([0.0, 0.06, 0.3], matrix_to_quaternion(euler_to_matrix(-1.5708, 0.0, -1.5708)))

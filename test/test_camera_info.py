@@ -28,16 +28,9 @@ from localizer_helpers import (  # noqa: E402
 from ros_helpers import TestPeer, send_until, wait_until  # noqa: E402
 from sensor_msgs.msg import CameraInfo, Image, RegionOfInterest  # noqa: E402
 
-from hyperpose_core.checkpoint.file import (  # noqa: E402
-    Checkpoint,
-    load_checkpoint,
-    save_checkpoint,
-)
+from hyperpose_core.checkpoint.file import Checkpoint, load_checkpoint, save_checkpoint  # noqa: E402
 from hyperpose_core.errors import HyperPoseError  # noqa: E402
-from hyperpose_core.geometry.calibration import (  # noqa: E402
-    read_calibration,
-    rectification_maps,
-)
+from hyperpose_core.geometry.calibration import read_calibration, rectification_maps  # noqa: E402
 from hyperpose_core.geometry.camera import CameraModel  # noqa: E402
 from hyperpose_core.images import RgbImage  # noqa: E402
 from hyperpose_core.inference.estimator import PoseEstimator  # noqa: E402

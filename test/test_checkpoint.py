@@ -13,10 +13,7 @@ import torch
 from conftest import draw_image
 from safetensors.torch import load_file, save_file
 
-from hyperpose_core.checkpoint.file import (
-    load_checkpoint,
-    save_checkpoint,
-)
+from hyperpose_core.checkpoint.file import load_checkpoint, save_checkpoint
 from hyperpose_core.errors import HyperPoseError
 from hyperpose_core.geometry.camera import CameraModel
 from hyperpose_core.geometry.world import World

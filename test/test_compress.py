@@ -12,12 +12,7 @@ import torch
 from conftest import draw_image, see_images
 from small_networks import draw_inputs, small
 
-from hyperpose_core.checkpoint.file import (
-    Checkpoint,
-    checkpoint_size,
-    load_checkpoint,
-    save_checkpoint,
-)
+from hyperpose_core.checkpoint.file import Checkpoint, checkpoint_size, load_checkpoint, save_checkpoint
 from hyperpose_core.cli.main import main
 from hyperpose_core.compression.compress import compress, compress_to_budget
 from hyperpose_core.compression.plans import METHODS, all_plans, parse_size, plans_of

@@ -13,10 +13,7 @@ from hyperpose_core.evaluation import score, write_report
 from hyperpose_core.evaluation.comparison import Comparison
 from hyperpose_core.evaluation.consistency import rank_correlation
 from hyperpose_core.evaluation.tables import format_table
-from hyperpose_core.geometry.poses import (
-    Pose,
-    rotation_vector_to_quaternion,
-)
+from hyperpose_core.geometry.poses import Pose, rotation_vector_to_quaternion
 
 
 def drawn(count: int = 600, claimed: float = 1.0, constant: bool = True) -> Comparison:

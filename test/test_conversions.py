@@ -17,10 +17,7 @@ from conftest import draw_image  # noqa: E402
 from geometry_msgs.msg import Pose as PoseMessage  # noqa: E402
 from sensor_msgs.msg import CompressedImage, Image  # noqa: E402
 
-from hyperpose_core.geometry.poses import (  # noqa: E402
-    Pose,
-    euler_to_matrix,
-)
+from hyperpose_core.geometry.poses import Pose, euler_to_matrix  # noqa: E402
 from hyperpose_core.images import RgbImage  # noqa: E402
 from hyperpose_ros.common import conversions  # noqa: E402
 from hyperpose_ros.common.conversions import BadImageError  # noqa: E402

@@ -12,11 +12,7 @@ from conftest import draw_image
 
 from hyperpose_core.datasets import open_dataset
 from hyperpose_core.errors import HyperPoseError
-from hyperpose_core.geometry.poses import (
-    Pose,
-    orientation_errors_deg,
-    rotation_vector_to_quaternion,
-)
+from hyperpose_core.geometry.poses import Pose, orientation_errors_deg, rotation_vector_to_quaternion
 
 HEADER = "scene,split,seq,img_path,t1,t2,t3,q1,q2,q3,q4"
 

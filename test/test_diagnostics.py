@@ -14,11 +14,7 @@ from diagnostic_msgs.msg import DiagnosticArray  # noqa: E402
 from ros_helpers import TestPeer, claimed_domain, wait_until  # noqa: E402
 
 from hyperpose_ros.fusion.trust_history import TrustSummary  # noqa: E402
-from hyperpose_ros.images.counters import (  # noqa: E402
-    FrameCounts,
-    LatencyRecorder,
-    StageLatency,
-)
+from hyperpose_ros.images.counters import FrameCounts, LatencyRecorder, StageLatency  # noqa: E402
 from hyperpose_ros.images.subscription import TopicHealth  # noqa: E402
 from hyperpose_ros.localizer.diagnostics import (  # noqa: E402
     DiagnosticsPublisher,

@@ -28,17 +28,10 @@ from ros_helpers import NodeProcess, TestPeer, send_until, wait_until  # noqa: E
 from rosgraph_msgs.msg import Clock  # noqa: E402
 from sensor_msgs.msg import Image  # noqa: E402
 
-from hyperpose_core.checkpoint.file import (  # noqa: E402
-    Checkpoint,
-    load_checkpoint,
-    save_checkpoint,
-)
+from hyperpose_core.checkpoint.file import Checkpoint, load_checkpoint, save_checkpoint  # noqa: E402
 from hyperpose_core.images import Preprocessing  # noqa: E402
 from hyperpose_ros.bags import dataset_to_bag  # noqa: E402
-from hyperpose_ros.common.conversions import (  # noqa: E402
-    stamp_from_nanoseconds,
-    stamp_to_nanoseconds,
-)
+from hyperpose_ros.common.conversions import stamp_from_nanoseconds, stamp_to_nanoseconds  # noqa: E402
 
 IMAGES_IN_BAG, BAG_RATE_HZ = 24, 10
 

@@ -14,20 +14,14 @@ from golden_weights import golden, make_input
 from small_networks import MULTI_SCENE, draw_inputs, small
 from torch import Tensor
 
-from hyperpose_core.checkpoint.file import (
-    Checkpoint,
-    load_checkpoint,
-)
+from hyperpose_core.checkpoint.file import Checkpoint, load_checkpoint
 from hyperpose_core.cli.main import main
 from hyperpose_core.errors import HyperPoseError
 from hyperpose_core.images import Preprocessing
 from hyperpose_core.inference.build_engine import build_engine
 from hyperpose_core.inference.engines.cuda import CudaEngine
 from hyperpose_core.inference.engines.engine import EagerEngine, Engine
-from hyperpose_core.inference.engines.target import (
-    Target,
-    has_packed_layers,
-)
+from hyperpose_core.inference.engines.target import Target, has_packed_layers
 from hyperpose_core.inference.estimator import PoseEstimator
 from hyperpose_core.models.base import PoseModel
 from hyperpose_core.models.output import PoseOutput

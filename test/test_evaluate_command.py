@@ -11,10 +11,7 @@ import pytest
 from evo.tools.file_interface import read_tum_trajectory_file
 from robotcar_layout import write_run, write_sdk
 
-from hyperpose_core.checkpoint.file import (
-    load_checkpoint,
-    save_checkpoint,
-)
+from hyperpose_core.checkpoint.file import load_checkpoint, save_checkpoint
 from hyperpose_core.cli import evaluate
 from hyperpose_core.datasets import World, open_dataset
 from hyperpose_core.errors import HyperPoseError

@@ -24,10 +24,7 @@ from hyperpose_core.evaluation import (
     score,
     write_report,
 )
-from hyperpose_core.geometry.poses import (
-    Pose,
-    rotation_vector_to_quaternion,
-)
+from hyperpose_core.geometry.poses import Pose, rotation_vector_to_quaternion
 
 START_NS = 1_403_536_564_123_456_789
 

@@ -26,17 +26,11 @@ from hyperpose_core.errors import HyperPoseError
 from hyperpose_core.evaluation.comparison import Comparison
 from hyperpose_core.evaluation.metrics import score
 from hyperpose_core.evaluation.refined_scores import score_refined
-from hyperpose_core.geometry.poses import (
-    Pose,
-    rotation_vector_to_quaternion,
-)
+from hyperpose_core.geometry.poses import Pose, rotation_vector_to_quaternion
 from hyperpose_core.inference.estimator import PoseEstimator
 from hyperpose_ros.bags import dataset_to_bag
 from hyperpose_ros.bags.messages import header, pose_message
-from hyperpose_ros.common.conversions import (
-    covariance_to_message,
-    pose_to_message,
-)
+from hyperpose_ros.common.conversions import covariance_to_message, pose_to_message
 from hyperpose_ros.evaluator.node import main as evaluator_main
 from hyperpose_ros.evaluator.pose_log import PoseLog
 

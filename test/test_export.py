@@ -24,15 +24,8 @@ from hyperpose_core.geometry.poses import orientation_errors_deg
 from hyperpose_core.geometry.world import World
 from hyperpose_core.images import Preprocessing, RgbImage
 from hyperpose_core.inference.engines.build_network import build_network
-from hyperpose_core.inference.estimator import (
-    PoseEstimate,
-    PoseEstimator,
-)
-from hyperpose_core.uncertainty.covariance import (
-    GrowingCovariance,
-    PerImageCovariance,
-    Uncertainty,
-)
+from hyperpose_core.inference.estimator import PoseEstimate, PoseEstimator
+from hyperpose_core.uncertainty.covariance import GrowingCovariance, PerImageCovariance, Uncertainty
 from hyperpose_core.uncertainty.feature_distance import TrainingMemory
 from hyperpose_core.uncertainty.region import TrainedRegion
 

@@ -15,15 +15,8 @@ from localizer_helpers import SECOND  # noqa: E402
 from ros_helpers import LONG_ENOUGH_S  # noqa: E402
 from sensor_msgs.msg import Image  # noqa: E402
 
-from hyperpose_ros.images.counters import (  # noqa: E402
-    FrameLedger,
-    Outcome,
-)
-from hyperpose_ros.images.inbox import (  # noqa: E402
-    FrameSet,
-    Inbox,
-    InboxLimits,
-)
+from hyperpose_ros.images.counters import FrameLedger, Outcome  # noqa: E402
+from hyperpose_ros.images.inbox import FrameSet, Inbox, InboxLimits  # noqa: E402
 
 LONG = 1000 * SECOND
 MILLISECOND = 1_000_000

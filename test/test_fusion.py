@@ -15,10 +15,7 @@ from hyperpose_core.geometry.poses import (
     rotation_vector_to_quaternion,
 )
 from hyperpose_ros.common.fix import PoseWithCovariance
-from hyperpose_ros.fusion.pose_fusion import (
-    body_from_camera,
-    fuse,
-)
+from hyperpose_ros.fusion.pose_fusion import body_from_camera, fuse
 
 RANDOM = np.random.default_rng(5)
 CALIBRATED = np.diag([0.04, 0.09, 0.01, 0.001, 0.002, 0.004])

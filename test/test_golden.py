@@ -11,11 +11,7 @@ import pytest
 import torch
 from golden_weights import GOLDENS, Golden, make_input
 
-from hyperpose_core.checkpoint.file import (
-    Checkpoint,
-    load_checkpoint,
-    save_checkpoint,
-)
+from hyperpose_core.checkpoint.file import Checkpoint, load_checkpoint, save_checkpoint
 from hyperpose_core.cli.info import UNUSED_CLASSIFIER_PARAMETERS
 from hyperpose_core.images import Preprocessing
 from hyperpose_core.models.base import PoseModel

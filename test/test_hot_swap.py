@@ -36,19 +36,10 @@ from std_srvs.srv import Trigger  # noqa: E402
 
 from hyperpose_core.checkpoint.file import Checkpoint, load_checkpoint, save_checkpoint
 from hyperpose_core.checkpoint.normalisation import PositionNormalisation
-from hyperpose_core.inference.estimator import (  # noqa: E402
-    PoseEstimate,
-    PoseEstimator,
-)
+from hyperpose_core.inference.estimator import PoseEstimate, PoseEstimator  # noqa: E402
 from hyperpose_core.models.registry import build_model  # noqa: E402
-from hyperpose_ros.common.conversions import (  # noqa: E402
-    pose_from_message,
-    stamp_to_nanoseconds,
-)
-from hyperpose_ros.localizer.estimator_slot import (  # noqa: E402
-    EstimatorSlot,
-    LoadedCheckpoint,
-)
+from hyperpose_ros.common.conversions import pose_from_message, stamp_to_nanoseconds  # noqa: E402
+from hyperpose_ros.localizer.estimator_slot import EstimatorSlot, LoadedCheckpoint  # noqa: E402
 
 PERIOD_S = 1 / 30
 DEPTH = 1000

@@ -12,16 +12,8 @@ pytest.importorskip("sensor_msgs", reason="the ROS 2 messages are missing")
 
 from sensor_msgs.msg import Image  # noqa: E402
 
-from hyperpose_ros.images.counters import (  # noqa: E402
-    FrameCounts,
-    FrameLedger,
-    LatencyRecorder,
-    Outcome,
-)
-from hyperpose_ros.images.inbox import (  # noqa: E402
-    Inbox,
-    InboxLimits,
-)
+from hyperpose_ros.images.counters import FrameCounts, FrameLedger, LatencyRecorder, Outcome  # noqa: E402
+from hyperpose_ros.images.inbox import Inbox, InboxLimits  # noqa: E402
 
 SECOND = 1_000_000_000
 

@@ -24,10 +24,7 @@ from launch.launch_description_sources import get_launch_description_from_python
 from robotcar_layout import DOWN, EASTING, NORTHING, write_run, write_sdk
 from ros_helpers import TestPeer, claimed_domain, ros_environment, wait_until
 
-from hyperpose_core.checkpoint.file import (
-    load_checkpoint,
-    save_checkpoint,
-)
+from hyperpose_core.checkpoint.file import load_checkpoint, save_checkpoint
 from hyperpose_core.geometry.world import World
 from hyperpose_ros.bags.dataset_to_bag import main as dataset_to_bag
 

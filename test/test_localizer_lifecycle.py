@@ -33,11 +33,7 @@ from ros_helpers import TestPeer, send_until, wait_until  # noqa: E402
 from rosgraph_msgs.msg import Clock  # noqa: E402
 from sensor_msgs.msg import CompressedImage, Image  # noqa: E402
 
-from hyperpose_core.checkpoint.file import (  # noqa: E402
-    Checkpoint,
-    load_checkpoint,
-    save_checkpoint,
-)
+from hyperpose_core.checkpoint.file import Checkpoint, load_checkpoint, save_checkpoint  # noqa: E402
 from hyperpose_core.images import RgbImage  # noqa: E402
 from hyperpose_core.inference.estimator import PoseEstimator  # noqa: E402
 from hyperpose_ros.common.conversions import (

@@ -8,11 +8,7 @@ import pytest
 from hyperpose_core.errors import HyperPoseError
 from hyperpose_core.evaluation import Comparison, compare_with_published, format_table, frame_errors, score
 from hyperpose_core.evaluation.viewpoint import estimate_up
-from hyperpose_core.geometry.poses import (
-    Pose,
-    matrix_to_quaternion,
-    rotation_vector_to_quaternion,
-)
+from hyperpose_core.geometry.poses import Pose, matrix_to_quaternion, rotation_vector_to_quaternion
 
 EAST_CAMERA = matrix_to_quaternion([[0, 0, 1], [-1, 0, 0], [0, -1, 0]])
 """Optical frame of a level camera that looks along +x in a world with z up."""

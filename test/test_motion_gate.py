@@ -7,10 +7,7 @@ import pytest
 
 pytest.importorskip("rclpy", reason="rclpy is missing")
 
-from hyperpose_core.geometry.poses import (  # noqa: E402
-    Pose,
-    rotation_vector_to_quaternion,
-)
+from hyperpose_core.geometry.poses import Pose, rotation_vector_to_quaternion  # noqa: E402
 from hyperpose_ros.common.fix import PoseWithCovariance  # noqa: E402
 from hyperpose_ros.fusion.motion_gate import (
     TURN_PER_METRE_RAD,

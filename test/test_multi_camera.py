@@ -30,19 +30,10 @@ from rclpy.publisher import Publisher  # noqa: E402
 from ros_helpers import TestPeer, wait_until  # noqa: E402
 from sensor_msgs.msg import Image  # noqa: E402
 
-from hyperpose_core.checkpoint.file import (  # noqa: E402
-    load_checkpoint,
-    save_checkpoint,
-)
+from hyperpose_core.checkpoint.file import load_checkpoint, save_checkpoint  # noqa: E402
 from hyperpose_core.errors import HyperPoseError  # noqa: E402
-from hyperpose_core.geometry.poses import (  # noqa: E402
-    Pose,
-    rotation_vector_to_quaternion,
-)
-from hyperpose_core.inference.estimator import (  # noqa: E402
-    PoseEstimate,
-    PoseEstimator,
-)
+from hyperpose_core.geometry.poses import Pose, rotation_vector_to_quaternion  # noqa: E402
+from hyperpose_core.inference.estimator import PoseEstimate, PoseEstimator  # noqa: E402
 from hyperpose_ros.common.conversions import (
     covariance_from_message,
     pose_from_message,
@@ -50,26 +41,13 @@ from hyperpose_ros.common.conversions import (
     stamp_to_nanoseconds,
     transform_from_message,
 )
-from hyperpose_ros.common.fix import (  # noqa: E402
-    Fix,
-    PoseWithCovariance,
-)
+from hyperpose_ros.common.fix import Fix, PoseWithCovariance  # noqa: E402
 from hyperpose_ros.fusion.locator import Locator  # noqa: E402
-from hyperpose_ros.fusion.pose_fusion import (  # noqa: E402
-    body_from_camera,
-    fuse,
-)
-from hyperpose_ros.images.cameras import (  # noqa: E402
-    Camera,
-    declare_cameras,
-    read_cameras,
-)
+from hyperpose_ros.fusion.pose_fusion import body_from_camera, fuse  # noqa: E402
+from hyperpose_ros.images.cameras import Camera, declare_cameras, read_cameras  # noqa: E402
 from hyperpose_ros.images.inbox import Frame  # noqa: E402
 from hyperpose_ros.parameters.localizer import LocalizerParameters  # noqa: E402
-from hyperpose_ros.parameters.on_node import (  # noqa: E402
-    NodeParameters,
-    unused_overrides,
-)
+from hyperpose_ros.parameters.on_node import NodeParameters, unused_overrides  # noqa: E402
 from hyperpose_ros.tf.plan import FramePlan  # noqa: E402
 from hyperpose_ros.tf.policy import TransformPolicy  # noqa: E402
 from hyperpose_ros.tf.tree import FrameTree  # noqa: E402

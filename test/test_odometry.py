@@ -16,21 +16,10 @@ from rclpy.publisher import Publisher  # noqa: E402
 from ros_helpers import TestPeer, claimed_domain, wait_until  # noqa: E402
 
 from hyperpose_core.errors import HyperPoseError  # noqa: E402
-from hyperpose_core.geometry.poses import (  # noqa: E402
-    Pose,
-    rotation_vector_to_quaternion,
-)
-from hyperpose_ros.common.conversions import (
-    pose_to_message,
-    stamp_from_nanoseconds,
-    transform_to_message,
-)
+from hyperpose_core.geometry.poses import Pose, rotation_vector_to_quaternion  # noqa: E402
+from hyperpose_ros.common.conversions import pose_to_message, stamp_from_nanoseconds, transform_to_message
 from hyperpose_ros.common.throttled_warnings import ThrottledWarnings  # noqa: E402
-from hyperpose_ros.tf.odometry import (  # noqa: E402
-    PoseBuffer,
-    TfOdometry,
-    TopicOdometry,
-)
+from hyperpose_ros.tf.odometry import PoseBuffer, TfOdometry, TopicOdometry  # noqa: E402
 
 SECOND = 1_000_000_000
 START = 1_403_774_720 * SECOND

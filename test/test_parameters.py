@@ -18,11 +18,7 @@ from hyperpose_core.errors import HyperPoseError  # noqa: E402
 from hyperpose_ros.parameters.declaration import Change, declarations  # noqa: E402
 from hyperpose_ros.parameters.evaluator import EvaluatorParameters
 from hyperpose_ros.parameters.localizer import LocalizerParameters  # noqa: E402
-from hyperpose_ros.parameters.on_node import (  # noqa: E402
-    NodeParameters,
-    has_override,
-    unused_overrides,
-)
+from hyperpose_ros.parameters.on_node import NodeParameters, has_override, unused_overrides  # noqa: E402
 from hyperpose_ros.parameters.viewer import ViewerParameters
 
 NodeMaker = Callable[..., Node]

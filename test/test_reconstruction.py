@@ -24,11 +24,7 @@ from reconstruction_scene import CAMERA, TAG_SIDE_M, make_room, walk, write_imag
 from hyperpose_core.cli.main import main  # noqa: E402
 from hyperpose_core.datasets import open_dataset  # noqa: E402
 from hyperpose_core.datasets.records import PosedImageSet  # noqa: E402
-from hyperpose_core.geometry.poses import (  # noqa: E402
-    Pose,
-    orientation_errors_deg,
-    position_errors,
-)
+from hyperpose_core.geometry.poses import Pose, orientation_errors_deg, position_errors  # noqa: E402
 from hyperpose_core.geometry.similarity import Similarity, fit_similarity  # noqa: E402
 
 COUNT = 24

@@ -9,10 +9,7 @@ pytest.importorskip("pycolmap", reason="pycolmap is missing: pip install 'hyperp
 
 from reconstruction_scene import CAMERA, looking  # noqa: E402
 
-from hyperpose_core.geometry.poses import (  # noqa: E402
-    Pose,
-    rotation_vector_to_quaternion,
-)
+from hyperpose_core.geometry.poses import Pose, rotation_vector_to_quaternion  # noqa: E402
 from hyperpose_core.geometry.similarity import Similarity, fit_similarity  # noqa: E402
 from hyperpose_core.reconstruction.model import Model  # noqa: E402
 from hyperpose_core.reconstruction.picking import Measurements, pick_frames  # noqa: E402

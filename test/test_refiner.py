@@ -11,10 +11,7 @@ from landmark_scene import CAMERA, Room, landmark_map, looking, tour
 
 from hyperpose_core.errors import HyperPoseError
 from hyperpose_core.geometry.camera import CameraModel
-from hyperpose_core.geometry.poses import (
-    Pose,
-    orientation_errors_deg,
-)
+from hyperpose_core.geometry.poses import Pose, orientation_errors_deg
 from hyperpose_core.images import RgbImage
 from hyperpose_core.landmarks.landmark_map import LandmarkMap
 from hyperpose_core.landmarks.refinement import Prior, Reason, Refinement, Source

@@ -23,10 +23,7 @@ from hyperpose_core.landmarks.pose_covariance import (
 )
 from hyperpose_core.landmarks.refinement import Prior
 from hyperpose_core.landmarks.refiner import Refiner
-from hyperpose_core.uncertainty.fit import (
-    CHI_SQUARE_3,
-    squared_mahalanobis,
-)
+from hyperpose_core.uncertainty.fit import CHI_SQUARE_3, squared_mahalanobis
 
 ROOM, POSES = Room(1), tour(40)
 HERE = looking(3.4, 2.3, 100.0)

@@ -7,20 +7,10 @@ import pytest
 from transforms3d.quaternions import qmult
 
 from hyperpose_core.geometry.camera import CameraModel
-from hyperpose_core.geometry.poses import (
-    Array,
-    Pose,
-    orientation_errors_deg,
-    rotation_vector_to_quaternion,
-)
+from hyperpose_core.geometry.poses import Array, Pose, orientation_errors_deg, rotation_vector_to_quaternion
 from hyperpose_core.landmarks.appearance import learn_words, signature
 from hyperpose_core.landmarks.camera_pose import fit_pose, ransac_pose
-from hyperpose_core.landmarks.matching import (
-    match_descriptors,
-    match_near,
-    pairs_within,
-    unit_descriptors,
-)
+from hyperpose_core.landmarks.matching import match_descriptors, match_near, pairs_within, unit_descriptors
 from hyperpose_core.landmarks.projection import in_camera, pinhole_pixels, projection_jacobians, undistorted
 from hyperpose_core.landmarks.refinement import Prior
 from hyperpose_core.landmarks.verification import VerificationModel, agreement

@@ -13,20 +13,14 @@ from experiment_helpers import write_recipe
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
-from hyperpose_core.checkpoint.file import (
-    load_checkpoint,
-    save_checkpoint,
-)
+from hyperpose_core.checkpoint.file import load_checkpoint, save_checkpoint
 from hyperpose_core.cli.main import main
 from hyperpose_core.datasets import open_dataset
 from hyperpose_core.errors import HyperPoseError
 from hyperpose_core.training.recipe import load_recipe
 from hyperpose_core.training.split import split_blocks
 from hyperpose_core.training.trainer import Trainer
-from hyperpose_core.uncertainty.region import (
-    MOST_POSITIONS,
-    TrainedRegion,
-)
+from hyperpose_core.uncertainty.region import MOST_POSITIONS, TrainedRegion
 
 
 def one_scene(positions: np.ndarray) -> TrainedRegion:

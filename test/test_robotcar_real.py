@@ -10,11 +10,7 @@ import numpy as np
 import pytest
 
 from hyperpose_core.datasets.robotcar_runs import RobotCarRun, load_run
-from hyperpose_core.geometry.poses import (
-    Array,
-    Pose,
-    position_errors,
-)
+from hyperpose_core.geometry.poses import Array, Pose, position_errors
 
 TRAIN_DATE, TEST_DATE = "2014-06-26-08-53-56", "2014-06-23-15-36-04"
 STEPS = 16

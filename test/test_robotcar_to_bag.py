@@ -21,10 +21,7 @@ from robotcar_layout import (
 )
 
 from hyperpose_core.datasets.robotcar_runs import RobotCarRun, load_run
-from hyperpose_core.geometry.poses import (
-    Pose,
-    orientation_errors_deg,
-)
+from hyperpose_core.geometry.poses import Pose, orientation_errors_deg
 from hyperpose_core.images import decode_image
 from hyperpose_ros.bags import robotcar_to_bag
 from hyperpose_ros.bags.reader import BagReader

@@ -15,17 +15,9 @@ from small_towns import simulate_small
 from hyperpose_core.cli.main import main
 from hyperpose_core.datasets import open_dataset
 from hyperpose_core.errors import HyperPoseError
-from hyperpose_core.geometry.poses import (
-    Pose,
-    orientation_errors_deg,
-)
+from hyperpose_core.geometry.poses import Pose, orientation_errors_deg
 from hyperpose_core.images import debayer
-from hyperpose_core.simulation import (
-    CONDITIONS,
-    SimulationOptions,
-    SimulationSummary,
-    simulate,
-)
+from hyperpose_core.simulation import CONDITIONS, SimulationOptions, SimulationSummary, simulate
 from hyperpose_core.simulation.camera import simulated_camera
 from hyperpose_core.simulation.layout import build_town
 from hyperpose_core.simulation.mesh import MeshBuilder

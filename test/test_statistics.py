@@ -5,12 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from hyperpose_core.evaluation.statistics import (
-    Bootstrap,
-    block_length,
-    compare_paired,
-    confidence_interval,
-)
+from hyperpose_core.evaluation.statistics import Bootstrap, block_length, compare_paired, confidence_interval
 
 QUICK = Bootstrap(repeats=300)
 

@@ -19,11 +19,7 @@ from hyperpose_core.checkpoint.file import load_checkpoint
 from hyperpose_core.datasets import CameraModel, PosedImage, open_dataset
 from hyperpose_core.datasets.image_cache import ImageCache
 from hyperpose_core.errors import HyperPoseError
-from hyperpose_core.geometry.poses import (
-    Pose,
-    quaternion_to_matrix,
-    rotation_vector_to_quaternion,
-)
+from hyperpose_core.geometry.poses import Pose, quaternion_to_matrix, rotation_vector_to_quaternion
 from hyperpose_core.images import Preprocessing
 from hyperpose_core.losses import PoseLoss, orientation_loss
 from hyperpose_core.models.output import PoseOutput

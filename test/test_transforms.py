@@ -8,28 +8,15 @@ import pytest
 pytest.importorskip("rclpy", reason="rclpy is missing")
 
 from hyperpose_core.errors import HyperPoseError  # noqa: E402
-from hyperpose_core.geometry.poses import (  # noqa: E402
-    Pose,
-    rotation_vector_to_quaternion,
-)
-from hyperpose_ros.common.conversions import (  # noqa: E402
-    pose_from_numbers,
-    transform_to_message,
-)
-from hyperpose_ros.common.fix import (  # noqa: E402
-    Fix,
-    PoseWithCovariance,
-    View,
-)
+from hyperpose_core.geometry.poses import Pose, rotation_vector_to_quaternion  # noqa: E402
+from hyperpose_ros.common.conversions import pose_from_numbers, transform_to_message  # noqa: E402
+from hyperpose_ros.common.fix import Fix, PoseWithCovariance, View  # noqa: E402
 from hyperpose_ros.fusion.pose_fusion import body_from_camera  # noqa: E402
 from hyperpose_ros.parameters.localizer import LocalizerParameters  # noqa: E402
 from hyperpose_ros.tf.odometry import PoseBuffer  # noqa: E402
 from hyperpose_ros.tf.plan import FramePlan, Placement  # noqa: E402
 from hyperpose_ros.tf.policy import Missing, TransformPolicy  # noqa: E402
-from hyperpose_ros.tf.tree import (  # noqa: E402
-    SILENCE_NS,
-    FrameTree,
-)
+from hyperpose_ros.tf.tree import SILENCE_NS, FrameTree  # noqa: E402
 
 SECOND = 1_000_000_000
 LOOKING_AHEAD = (0.4, 0.1, 1.2, -0.5, 0.5, -0.5, 0.5)

@@ -13,10 +13,7 @@ from conftest import draw_image, see_images
 from experiment_helpers import TINY
 from small_networks import HYPERNETWORKS, MULTI_SCENE, draw_inputs, small
 
-from hyperpose_core.checkpoint.file import (
-    load_checkpoint,
-    save_checkpoint,
-)
+from hyperpose_core.checkpoint.file import load_checkpoint, save_checkpoint
 from hyperpose_core.datasets import open_dataset
 from hyperpose_core.errors import HyperPoseError
 from hyperpose_core.geometry.poses import Array
@@ -24,16 +21,8 @@ from hyperpose_core.inference.estimator import PoseEstimator
 from hyperpose_core.training.recipe import load_recipe
 from hyperpose_core.training.trainer import Trainer
 from hyperpose_core.uncertainty.covariance import Uncertainty
-from hyperpose_core.uncertainty.feature_distance import (
-    Answers,
-    TrainingMemory,
-)
-from hyperpose_core.uncertainty.fit import (
-    CHI_SQUARE_3,
-    HeldOut,
-    calibrate,
-    squared_mahalanobis,
-)
+from hyperpose_core.uncertainty.feature_distance import Answers, TrainingMemory
+from hyperpose_core.uncertainty.fit import CHI_SQUARE_3, HeldOut, calibrate, squared_mahalanobis
 
 STILL = np.array([[1.0, 0.0, 0.0, 0.0]])
 

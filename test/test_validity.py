@@ -23,15 +23,8 @@ from ros_helpers import TestPeer, diagnostic_values, send_until, wait_until  # n
 from sensor_msgs.msg import Image  # noqa: E402
 from small_networks import small  # noqa: E402
 
-from hyperpose_core.checkpoint.file import (  # noqa: E402
-    Checkpoint,
-    load_checkpoint,
-    save_checkpoint,
-)
-from hyperpose_core.geometry.poses import (  # noqa: E402
-    Pose,
-    rotation_vector_to_quaternion,
-)
+from hyperpose_core.checkpoint.file import Checkpoint, load_checkpoint, save_checkpoint  # noqa: E402
+from hyperpose_core.geometry.poses import Pose, rotation_vector_to_quaternion  # noqa: E402
 from hyperpose_core.images import Preprocessing  # noqa: E402
 from hyperpose_core.inference.estimator import PoseEstimator  # noqa: E402
 from hyperpose_core.uncertainty.covariance import Uncertainty  # noqa: E402
@@ -41,15 +34,8 @@ from hyperpose_ros.common.conversions import (
     stamp_from_nanoseconds,
     stamp_to_nanoseconds,
 )
-from hyperpose_ros.common.fix import (  # noqa: E402
-    Fix,
-    PoseWithCovariance,
-    View,
-)
-from hyperpose_ros.fusion.trust_history import (  # noqa: E402
-    REMEMBERED,
-    TrustHistory,
-)
+from hyperpose_ros.common.fix import Fix, PoseWithCovariance, View  # noqa: E402
+from hyperpose_ros.fusion.trust_history import REMEMBERED, TrustHistory  # noqa: E402
 from hyperpose_ros.fusion.validity import Judge  # noqa: E402
 from hyperpose_ros.parameters.localizer import LocalizerParameters  # noqa: E402
 

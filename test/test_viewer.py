@@ -25,10 +25,7 @@ from rclpy.publisher import Publisher
 from ros_helpers import NodeProcess, TestPeer, claimed_domain, ros_environment, send_until, wait_until
 from sensor_msgs.msg import CompressedImage, Image
 
-from hyperpose_core.geometry.poses import (
-    Pose,
-    rotation_vector_to_quaternion,
-)
+from hyperpose_core.geometry.poses import Pose, rotation_vector_to_quaternion
 from hyperpose_ros.common.conversions import (
     pose_to_message,
     rgb_to_image,

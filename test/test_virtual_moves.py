@@ -14,19 +14,12 @@ from hyperpose_core.datasets.image_cache import ImageCache
 from hyperpose_core.datasets.records import PosedImage, PosedImageSet
 from hyperpose_core.errors import HyperPoseError
 from hyperpose_core.geometry.camera import CameraModel
-from hyperpose_core.geometry.poses import (
-    Pose,
-    orientation_errors_deg,
-    rotation_vector_to_quaternion,
-)
+from hyperpose_core.geometry.poses import Pose, orientation_errors_deg, rotation_vector_to_quaternion
 from hyperpose_core.images import Preprocessing
 from hyperpose_core.training.augmentation import random_numbers
 from hyperpose_core.training.recipe import Augmentation, Recipe, ValidationRecipe
 from hyperpose_core.training.samples import Samples
-from hyperpose_core.view_synthesis.depth_maps import (
-    DepthMaps,
-    choose_neighbours,
-)
+from hyperpose_core.view_synthesis.depth_maps import DepthMaps, choose_neighbours
 from hyperpose_core.view_synthesis.projection import pixel_rays
 from hyperpose_core.view_synthesis.rotation import turn_images
 from hyperpose_core.view_synthesis.translation import move_images

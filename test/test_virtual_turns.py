@@ -10,17 +10,10 @@ import torch
 from conftest import draw_image
 from small_networks import small
 
-from hyperpose_core.checkpoint.file import (
-    Checkpoint,
-    save_checkpoint,
-)
+from hyperpose_core.checkpoint.file import Checkpoint, save_checkpoint
 from hyperpose_core.errors import HyperPoseError
 from hyperpose_core.geometry.camera import CameraModel
-from hyperpose_core.geometry.poses import (
-    Pose,
-    orientation_errors_deg,
-    rotation_vector_to_quaternion,
-)
+from hyperpose_core.geometry.poses import Pose, orientation_errors_deg, rotation_vector_to_quaternion
 from hyperpose_core.images import Preprocessing
 from hyperpose_core.inference.estimator import PoseEstimator
 from hyperpose_core.inference.rotation_averaging import TurnedViews

@@ -13,10 +13,7 @@ from benchmarks.plain.single_scene import PlainAtLoc, PlainHyperAtLoc, PlainHype
 from hyperpose_core.errors import HyperPoseError
 from hyperpose_core.models.base import PoseModel
 from hyperpose_core.models.released_keys import torchvision_key_by_released_key
-from hyperpose_core.released.layout import (
-    BACKBONE_PREFIXES,
-    released_tensors,
-)
+from hyperpose_core.released.layout import BACKBONE_PREFIXES, released_tensors
 
 _POSITIONS_PREFIX = "backbone.1."
 

@@ -15,11 +15,7 @@ import torch
 from torch import Tensor
 
 from hyperpose_core.checkpoint.normalisation import PositionNormalisation
-from hyperpose_core.checkpoint.tensor_file import (
-    read_tensor_file,
-    tensor_file_size,
-    write_tensor_file,
-)
+from hyperpose_core.checkpoint.tensor_file import read_tensor_file, tensor_file_size, write_tensor_file
 from hyperpose_core.errors import HyperPoseError
 from hyperpose_core.files import replacing
 from hyperpose_core.geometry.camera import CameraModel

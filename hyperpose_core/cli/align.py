@@ -10,11 +10,7 @@ import numpy as np
 from hyperpose_core.datasets.tum import read_tum_file
 from hyperpose_core.errors import HyperPoseError
 from hyperpose_core.files import replace_text
-from hyperpose_core.geometry.alignment import (
-    Alignment,
-    align_poses,
-    upward,
-)
+from hyperpose_core.geometry.alignment import Alignment, align_poses, upward
 from hyperpose_core.geometry.poses import Pose
 
 _NANOSECONDS = 1_000_000_000

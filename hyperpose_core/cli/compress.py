@@ -5,11 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from hyperpose_core.checkpoint.file import (
-    Checkpoint,
-    load_checkpoint,
-    save_checkpoint,
-)
+from hyperpose_core.checkpoint.file import Checkpoint, load_checkpoint, save_checkpoint
 from hyperpose_core.cli.common import add_dataset_arguments, add_device_argument, open_dataset_from
 from hyperpose_core.compression.accuracy import with_accuracy
 from hyperpose_core.compression.compress import compress, compress_to_budget

@@ -10,10 +10,7 @@ from pathlib import Path
 from tqdm import tqdm
 
 from hyperpose_core.dataset_check.check import check_dataset
-from hyperpose_core.dataset_check.report import (
-    format_report,
-    write_report,
-)
+from hyperpose_core.dataset_check.report import format_report, write_report
 from hyperpose_core.datasets import DATASET_FORMATS
 from hyperpose_core.datasets.options import parse_assignments
 

@@ -9,18 +9,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from hyperpose_core.checkpoint.file import (
-    Checkpoint,
-    load_checkpoint,
-)
+from hyperpose_core.checkpoint.file import Checkpoint, load_checkpoint
 from hyperpose_core.cli.common import add_dataset_arguments, open_dataset_from
 from hyperpose_core.errors import HyperPoseError
-from hyperpose_core.export.export import (
-    LARGEST_DIFFERENCE,
-    Export,
-    draw_inputs,
-    export_checkpoint,
-)
+from hyperpose_core.export.export import LARGEST_DIFFERENCE, Export, draw_inputs, export_checkpoint
 from hyperpose_core.inference.engines.engine import EXPORTED_SUFFIX
 from hyperpose_core.inference.estimator import known_input_size
 from hyperpose_core.models.base import SMALLEST_SIDE

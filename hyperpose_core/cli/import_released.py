@@ -8,19 +8,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from hyperpose_core import __version__
-from hyperpose_core.checkpoint.file import (
-    ORIENTATION_CONVENTIONS,
-    Checkpoint,
-    save_checkpoint,
-)
+from hyperpose_core.checkpoint.file import ORIENTATION_CONVENTIONS, Checkpoint, save_checkpoint
 from hyperpose_core.errors import HyperPoseError
 from hyperpose_core.geometry.world import World
 from hyperpose_core.images import Preprocessing
 from hyperpose_core.models.registry import MODEL_NAMES, default_normalisation
-from hyperpose_core.released.importer import (
-    MULTI_SCENE_MODELS,
-    import_released,
-)
+from hyperpose_core.released.importer import MULTI_SCENE_MODELS, import_released
 
 
 @dataclass(frozen=True)

@@ -12,10 +12,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from hyperpose_core.checkpoint.file import (
-    Checkpoint,
-    load_checkpoint,
-)
+from hyperpose_core.checkpoint.file import Checkpoint, load_checkpoint
 from hyperpose_core.compression.report import accuracy_lines, compression_table
 from hyperpose_core.errors import named
 from hyperpose_core.inference.engines.engine import EXPORTED_SUFFIX

@@ -19,10 +19,7 @@ from hyperpose_core.errors import HyperPoseError, named
 from hyperpose_core.files import replace_text
 from hyperpose_core.geometry.poses import Array, Pose
 from hyperpose_core.images import RgbImage, read_image
-from hyperpose_core.inference.estimator import (
-    PoseEstimate,
-    PoseEstimator,
-)
+from hyperpose_core.inference.estimator import PoseEstimate, PoseEstimator
 from hyperpose_core.refinement.map_refiner import MapRefiner
 
 _COLUMNS = ("image", "x", "y", "z", "qw", "qx", "qy", "qz", "scene", "scene_probability")

@@ -6,13 +6,7 @@ import argparse
 from collections.abc import Callable
 from pathlib import Path
 
-from hyperpose_core.simulation import (
-    CONDITIONS,
-    SCENE_NAMES,
-    SceneSummary,
-    SimulationOptions,
-    simulate,
-)
+from hyperpose_core.simulation import CONDITIONS, SCENE_NAMES, SceneSummary, SimulationOptions, simulate
 
 
 def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:

@@ -13,12 +13,7 @@ from hyperpose_core.dataset_check.pose_check import check_poses
 from hyperpose_core.datasets.records import PosedImageSet
 from hyperpose_core.errors import HyperPoseError
 from hyperpose_core.refinement.checkpoint_map import map_beside
-from hyperpose_core.refinement.training_map import (
-    FEWEST_IMAGES,
-    MOST_IMAGES,
-    build_training_map,
-    why_no_map,
-)
+from hyperpose_core.refinement.training_map import FEWEST_IMAGES, MOST_IMAGES, build_training_map, why_no_map
 from hyperpose_core.training.recipe import load_recipe
 from hyperpose_core.training.report import write_training_report
 from hyperpose_core.training.trainer import Trainer

@@ -7,10 +7,7 @@ from dataclasses import replace
 
 from torch import nn
 
-from hyperpose_core.checkpoint.file import (
-    Checkpoint,
-    checkpoint_size,
-)
+from hyperpose_core.checkpoint.file import Checkpoint, checkpoint_size
 from hyperpose_core.compression.layers import compressed_convolution, compressed_linear
 from hyperpose_core.compression.plans import LOW_RANK, Plan
 from hyperpose_core.compression.report import LayerReport, PartReport

@@ -10,16 +10,8 @@ from pathlib import Path
 
 import numpy as np
 
-from hyperpose_core.dataset_check.coverage import (
-    Coverage,
-    measure_coverage,
-)
-from hyperpose_core.dataset_check.motion import (
-    Motion,
-    TimeStamps,
-    measure_motion,
-    measure_stamps,
-)
+from hyperpose_core.dataset_check.coverage import Coverage, measure_coverage
+from hyperpose_core.dataset_check.motion import Motion, TimeStamps, measure_motion, measure_stamps
 from hyperpose_core.dataset_check.pose_check import PoseCheck, check_poses
 from hyperpose_core.datasets import adapter_options, dataset_format, open_dataset
 from hyperpose_core.datasets.records import PosedImage, PosedImageSet

@@ -8,10 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from hyperpose_core.datasets.records import PosedImage, PosedImageSet
-from hyperpose_core.geometry.poses import (
-    Array,
-    orientation_errors_deg,
-)
+from hyperpose_core.geometry.poses import Array, orientation_errors_deg
 
 _ROWS_AT_ONCE = 256
 

@@ -9,12 +9,7 @@ from itertools import combinations, product
 
 import numpy as np
 
-from hyperpose_core.dataset_check.features import (
-    Features,
-    count_similar,
-    find_features,
-    match_features,
-)
+from hyperpose_core.dataset_check.features import Features, count_similar, find_features, match_features
 from hyperpose_core.datasets.records import PosedImage
 from hyperpose_core.errors import HyperPoseError
 from hyperpose_core.geometry.poses import Array

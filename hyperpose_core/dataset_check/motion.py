@@ -8,10 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from hyperpose_core.datasets.records import PosedImage
-from hyperpose_core.geometry.poses import (
-    orientation_errors_deg,
-    position_errors,
-)
+from hyperpose_core.geometry.poses import orientation_errors_deg, position_errors
 
 _JUMP_FACTOR = 10.0
 _SMALLEST_JUMP_M = 0.5

@@ -11,10 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
-from hyperpose_core.dataset_check.check import (
-    DatasetReport,
-    PartReport,
-)
+from hyperpose_core.dataset_check.check import DatasetReport, PartReport
 from hyperpose_core.dataset_check.coverage import Coverage
 from hyperpose_core.dataset_check.motion import TimeStamps
 from hyperpose_core.dataset_check.plot import coverage_figure

@@ -20,11 +20,7 @@ import numpy.typing as npt
 from hyperpose_core.errors import HyperPoseError
 from hyperpose_core.files import read_bytes, read_text
 from hyperpose_core.geometry.camera import CameraModel
-from hyperpose_core.geometry.poses import (
-    Pose,
-    euler_to_matrix,
-    matrix_to_quaternion,
-)
+from hyperpose_core.geometry.poses import Pose, euler_to_matrix, matrix_to_quaternion
 from hyperpose_core.images import RgbImage, debayer, decode_image, decode_mosaic
 from hyperpose_core.limits import LARGEST_DOCUMENT_BYTES, LARGEST_IMAGE_BYTES, LARGEST_TABLE_BYTES
 from hyperpose_core.untrusted import parse_json

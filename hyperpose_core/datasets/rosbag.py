@@ -32,11 +32,7 @@ from hyperpose_core.datasets.rosbag_tracks import NoPoseError
 from hyperpose_core.datasets.splits import SplitPolicy
 from hyperpose_core.errors import HyperPoseError
 from hyperpose_core.geometry.camera import CameraModel
-from hyperpose_core.geometry.poses import (
-    Pose,
-    euler_to_matrix,
-    matrix_to_quaternion,
-)
+from hyperpose_core.geometry.poses import Pose, euler_to_matrix, matrix_to_quaternion
 from hyperpose_core.geometry.world import World
 
 _IMAGE_TYPES = (RAW_IMAGE, COMPRESSED_IMAGE)

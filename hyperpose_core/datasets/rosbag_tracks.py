@@ -9,10 +9,7 @@ import numpy.typing as npt
 
 from hyperpose_core.datasets.findings import Findings
 from hyperpose_core.errors import HyperPoseError
-from hyperpose_core.geometry.poses import (
-    Pose,
-    interpolate_poses,
-)
+from hyperpose_core.geometry.poses import Pose, interpolate_poses
 
 _NANOSECONDS = 1_000_000_000
 

@@ -9,11 +9,7 @@ from hyperpose_core.datasets.findings import Findings
 from hyperpose_core.datasets.rosbag_reading import Bag
 from hyperpose_core.datasets.rosbag_tracks import Track, build_track, message_pose
 from hyperpose_core.errors import HyperPoseError
-from hyperpose_core.geometry.frame_chains import (
-    connects,
-    frame_name,
-    pose_in,
-)
+from hyperpose_core.geometry.frame_chains import connects, frame_name, pose_in
 from hyperpose_core.geometry.poses import Pose
 
 _TF_TYPE = "tf2_msgs/msg/TFMessage"

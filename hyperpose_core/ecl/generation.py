@@ -16,13 +16,7 @@ from hyperpose_core.datasets.records import PosedImageSet
 from hyperpose_core.ecl.conditions import Conditions
 from hyperpose_core.ecl.engine import Engine
 from hyperpose_core.ecl.layout import Variant, csv_name, label_csv, plan_cambridge, plan_csv
-from hyperpose_core.ecl.settings import (
-    SETTINGS_FILE,
-    check_settings,
-    image_seed,
-    seeds_of,
-    settings_document,
-)
+from hyperpose_core.ecl.settings import SETTINGS_FILE, check_settings, image_seed, seeds_of, settings_document
 from hyperpose_core.errors import HyperPoseError
 from hyperpose_core.files import replace_bytes, replace_text
 from hyperpose_core.images import RgbImage

@@ -12,10 +12,7 @@ from hyperpose_core.evaluation.comparison import Comparison
 from hyperpose_core.evaluation.condition_drop import ConditionDrop, condition_drops, pair_frames
 from hyperpose_core.evaluation.consistency import ConsistencyScores, score_consistency
 from hyperpose_core.evaluation.viewpoint import headings_deg
-from hyperpose_core.geometry.poses import (
-    orientation_errors_deg,
-    position_errors,
-)
+from hyperpose_core.geometry.poses import orientation_errors_deg, position_errors
 
 RECALL_THRESHOLDS: tuple[tuple[float, float], ...] = ((0.25, 2.0), (0.5, 5.0), (5.0, 10.0))
 """(m, deg) pairs of the long-term visual localization benchmark."""

@@ -17,16 +17,10 @@ from hyperpose_core.evaluation.condition_drop import pair_frames
 from hyperpose_core.evaluation.metrics import FrameErrors, Scores, frame_errors, score
 from hyperpose_core.evaluation.published import published_scene
 from hyperpose_core.evaluation.report import Picture, PictureRow
-from hyperpose_core.geometry.poses import (
-    Array,
-    Pose,
-)
+from hyperpose_core.geometry.poses import Array, Pose
 from hyperpose_core.geometry.world import World
 from hyperpose_core.images import RgbImage
-from hyperpose_core.inference.estimator import (
-    PoseEstimate,
-    PoseEstimator,
-)
+from hyperpose_core.inference.estimator import PoseEstimate, PoseEstimator
 
 _SAMPLE_PICTURES = 4
 

@@ -12,10 +12,7 @@ from numpy.typing import NDArray
 
 from hyperpose_core.datasets.records import PosedImage, PosedImageSet
 from hyperpose_core.errors import HyperPoseError
-from hyperpose_core.geometry.poses import (
-    Array,
-    Pose,
-)
+from hyperpose_core.geometry.poses import Array, Pose
 from hyperpose_core.geometry.world import World
 
 

@@ -12,10 +12,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from hyperpose_core.checkpoint.file import (
-    Checkpoint,
-    load_checkpoint,
-)
+from hyperpose_core.checkpoint.file import Checkpoint, load_checkpoint
 from hyperpose_core.datasets.records import PosedImageSet
 from hyperpose_core.errors import HyperPoseError
 from hyperpose_core.evaluation.metrics import FrameErrors, frame_errors

@@ -17,11 +17,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from hyperpose_core.checkpoint.file import (
-    Checkpoint,
-    checkpoint_content,
-    checkpoint_from_content,
-)
+from hyperpose_core.checkpoint.file import Checkpoint, checkpoint_content, checkpoint_from_content
 from hyperpose_core.errors import HyperPoseError
 from hyperpose_core.untrusted import parse_json, reading
 

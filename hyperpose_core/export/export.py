@@ -14,16 +14,9 @@ from hyperpose_core import __version__
 from hyperpose_core.checkpoint.file import Checkpoint
 from hyperpose_core.errors import HyperPoseError
 from hyperpose_core.export.description import metadata_of, with_checksum
-from hyperpose_core.export.graph import (
-    full_network,
-    network_as_onnx,
-)
+from hyperpose_core.export.graph import full_network, network_as_onnx
 from hyperpose_core.export.graph_reading import read_graph
-from hyperpose_core.export.onnx_engine import (
-    ExportedEngine,
-    available_precisions,
-    cpu_name,
-)
+from hyperpose_core.export.onnx_engine import ExportedEngine, available_precisions, cpu_name
 from hyperpose_core.files import replace_bytes
 from hyperpose_core.inference.engines.engine import Engine
 from hyperpose_core.models.base import PoseModel

@@ -15,11 +15,7 @@ from torch import Tensor
 
 from hyperpose_core.checkpoint.file import Checkpoint
 from hyperpose_core.errors import HyperPoseError
-from hyperpose_core.export.description import (
-    check_checksum,
-    checkpoint_from_metadata,
-    export_from_metadata,
-)
+from hyperpose_core.export.description import check_checksum, checkpoint_from_metadata, export_from_metadata
 from hyperpose_core.export.graph import LARGEST_EXPORTED_BYTES, full_network, network_as_onnx
 from hyperpose_core.export.graph_reading import PACKAGES_HINT, first_line, read_graph, try_graph
 from hyperpose_core.files import read_bytes

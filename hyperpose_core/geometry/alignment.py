@@ -17,12 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from hyperpose_core.errors import HyperPoseError
-from hyperpose_core.geometry.poses import (
-    Array,
-    Pose,
-    matrix_to_quaternion,
-    orientation_errors_deg,
-)
+from hyperpose_core.geometry.poses import Array, Pose, matrix_to_quaternion, orientation_errors_deg
 
 _TRIALS = 500  # with half of the positions wrong, 2e-29 is the chance that no triple is all right
 _SEED = 0

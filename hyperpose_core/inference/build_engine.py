@@ -17,11 +17,7 @@ from hyperpose_core.inference.engines.engine import (
     Engine,
     check_choice,
 )
-from hyperpose_core.inference.engines.target import (
-    Target,
-    has_packed_layers,
-    select_dtype,
-)
+from hyperpose_core.inference.engines.target import Target, has_packed_layers, select_dtype
 
 __all__ = ["ENGINE_NAMES", "PRECISIONS", "Engine", "build_engine"]
 

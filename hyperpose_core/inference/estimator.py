@@ -11,23 +11,12 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from hyperpose_core.checkpoint.file import (
-    Checkpoint,
-    load_checkpoint,
-)
+from hyperpose_core.checkpoint.file import Checkpoint, load_checkpoint
 from hyperpose_core.errors import HyperPoseError, named
-from hyperpose_core.geometry.poses import (
-    Array,
-    Pose,
-)
+from hyperpose_core.geometry.poses import Array, Pose
 from hyperpose_core.images import RgbImage
 from hyperpose_core.inference.build_engine import build_engine
-from hyperpose_core.inference.engines.engine import (
-    EXPORTED_SUFFIX,
-    PRECISIONS,
-    Engine,
-    check_choice,
-)
+from hyperpose_core.inference.engines.engine import EXPORTED_SUFFIX, PRECISIONS, Engine, check_choice
 from hyperpose_core.inference.rotation_averaging import TurnedViews
 from hyperpose_core.uncertainty.feature_distance import Answers
 

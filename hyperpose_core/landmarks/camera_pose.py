@@ -10,11 +10,7 @@ import numpy.typing as npt
 from transforms3d.quaternions import qmult
 
 from hyperpose_core.geometry.camera import CameraModel
-from hyperpose_core.geometry.poses import (
-    Array,
-    Pose,
-    rotation_vector_to_quaternion,
-)
+from hyperpose_core.geometry.poses import Array, Pose, rotation_vector_to_quaternion
 from hyperpose_core.landmarks.lens import camera_matrix
 from hyperpose_core.landmarks.projection import (
     NEAREST_DEPTH_M,

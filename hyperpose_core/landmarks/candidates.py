@@ -8,10 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from hyperpose_core.geometry.camera import CameraModel
-from hyperpose_core.geometry.poses import (
-    Array,
-    Pose,
-)
+from hyperpose_core.geometry.poses import Array, Pose
 from hyperpose_core.landmarks.landmark_map import LandmarkMap
 from hyperpose_core.landmarks.projection import NEAREST_DEPTH_M, in_camera, pinhole_pixels, seen_pixels
 

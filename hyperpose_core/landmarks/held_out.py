@@ -7,10 +7,7 @@ from dataclasses import replace
 import numpy as np
 import numpy.typing as npt
 
-from hyperpose_core.geometry.poses import (
-    Array,
-    quaternion_to_matrix,
-)
+from hyperpose_core.geometry.poses import Array, quaternion_to_matrix
 from hyperpose_core.landmarks.landmark_map import LandmarkMap, Landmarks, MapImages, Observations
 from hyperpose_core.landmarks.lens import focal_length, normalized_points
 from hyperpose_core.landmarks.triangulation import TrackObservations, triangulate

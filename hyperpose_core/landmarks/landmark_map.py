@@ -15,10 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from hyperpose_core.geometry.camera import CameraModel
-from hyperpose_core.geometry.poses import (
-    Array,
-    Pose,
-)
+from hyperpose_core.geometry.poses import Array, Pose
 from hyperpose_core.geometry.world import World
 from hyperpose_core.landmarks import map_file
 

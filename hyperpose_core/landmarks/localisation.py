@@ -10,10 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from hyperpose_core.geometry.camera import CameraModel
-from hyperpose_core.geometry.poses import (
-    Array,
-    Pose,
-)
+from hyperpose_core.geometry.poses import Array, Pose
 from hyperpose_core.images import RgbImage
 from hyperpose_core.landmarks.camera_pose import (
     FEWEST_MATCHES,

@@ -12,12 +12,7 @@ from tqdm import tqdm
 
 from hyperpose_core.datasets.records import PosedImage
 from hyperpose_core.errors import HyperPoseError
-from hyperpose_core.geometry.poses import (
-    Array,
-    Pose,
-    quaternion_to_rotation_vector,
-    relative_quaternion,
-)
+from hyperpose_core.geometry.poses import Array, Pose, quaternion_to_rotation_vector, relative_quaternion
 from hyperpose_core.landmarks.candidates import CandidateFinder
 from hyperpose_core.landmarks.held_out import without_images
 from hyperpose_core.landmarks.landmark_map import LandmarkMap

@@ -9,10 +9,7 @@ from matplotlib.figure import Figure
 
 from hyperpose_core.evaluation.plot_style import FAILURE, GROUPS, INK, new_figure, style_axes
 from hyperpose_core.geometry.alignment import upward
-from hyperpose_core.geometry.poses import (
-    Array,
-    Pose,
-)
+from hyperpose_core.geometry.poses import Array, Pose
 from hyperpose_core.landmarks.landmark_map import LandmarkMap
 
 Indices = npt.NDArray[np.int64]

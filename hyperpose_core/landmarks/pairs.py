@@ -7,10 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 
-from hyperpose_core.geometry.poses import (
-    Array,
-    Pose,
-)
+from hyperpose_core.geometry.poses import Array, Pose
 
 Pairs = npt.NDArray[np.int32]
 

@@ -19,10 +19,7 @@ from hyperpose_core.errors import HyperPoseError
 from hyperpose_core.geometry.poses import Array
 from hyperpose_core.landmarks.camera_pose import FittedPose
 from hyperpose_core.landmarks.landmark_map import LandmarkMap
-from hyperpose_core.uncertainty.fit import (
-    CHI_SQUARE_3,
-    squared_mahalanobis,
-)
+from hyperpose_core.uncertainty.fit import CHI_SQUARE_3, squared_mahalanobis
 
 CALIBRATION_KEY = "pose_covariance"
 

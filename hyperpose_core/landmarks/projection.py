@@ -10,10 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from hyperpose_core.geometry.camera import CameraModel
-from hyperpose_core.geometry.poses import (
-    Array,
-    Pose,
-)
+from hyperpose_core.geometry.poses import Array, Pose
 from hyperpose_core.landmarks.lens import normalized_points
 
 NEAREST_DEPTH_M = 0.05

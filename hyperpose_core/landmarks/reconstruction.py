@@ -10,10 +10,7 @@ import numpy.typing as npt
 
 from hyperpose_core.errors import HyperPoseError
 from hyperpose_core.geometry.camera import CameraModel
-from hyperpose_core.geometry.poses import (
-    Array,
-    Pose,
-)
+from hyperpose_core.geometry.poses import Array, Pose
 from hyperpose_core.landmarks.features import ImageFeatures, to_bytes
 from hyperpose_core.landmarks.landmark_map import Landmarks, Observations
 from hyperpose_core.landmarks.lens import focal_length, normalized_points

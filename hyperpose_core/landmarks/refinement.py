@@ -9,10 +9,7 @@ from enum import Enum
 import numpy as np
 import numpy.typing as npt
 
-from hyperpose_core.geometry.poses import (
-    Array,
-    Pose,
-)
+from hyperpose_core.geometry.poses import Array, Pose
 
 
 class Source(str, Enum):

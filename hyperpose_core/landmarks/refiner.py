@@ -15,13 +15,7 @@ from hyperpose_core.landmarks.appearance import AppearanceIndex
 from hyperpose_core.landmarks.camera_pose import FEWEST_MATCHES
 from hyperpose_core.landmarks.candidates import CandidateFinder
 from hyperpose_core.landmarks.landmark_map import LandmarkMap
-from hyperpose_core.landmarks.localisation import (
-    Localisation,
-    Localiser,
-    QueryFeatures,
-    Region,
-    Stopwatch,
-)
+from hyperpose_core.landmarks.localisation import Localisation, Localiser, QueryFeatures, Region, Stopwatch
 from hyperpose_core.landmarks.matching import IndexArray
 from hyperpose_core.landmarks.pose_covariance import CovarianceModel
 from hyperpose_core.landmarks.refinement import Prior, Reason, Refinement, Source

@@ -14,12 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from hyperpose_core.geometry.camera import CameraModel
-from hyperpose_core.geometry.poses import (
-    Array,
-    Pose,
-    quaternion_to_rotation_vector,
-    relative_quaternion,
-)
+from hyperpose_core.geometry.poses import Array, Pose, quaternion_to_rotation_vector, relative_quaternion
 from hyperpose_core.landmarks.localisation import Localisation
 from hyperpose_core.landmarks.refinement import Prior
 

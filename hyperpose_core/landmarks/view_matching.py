@@ -8,11 +8,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from hyperpose_core.geometry.poses import (
-    Array,
-    Pose,
-    skew,
-)
+from hyperpose_core.geometry.poses import Array, Pose, skew
 
 Indices = npt.NDArray[np.int32]
 

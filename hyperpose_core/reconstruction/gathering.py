@@ -15,13 +15,7 @@ from tqdm import tqdm
 
 from hyperpose_core.datasets.findings import Findings
 from hyperpose_core.datasets.rosbag_camera import read_camera_info
-from hyperpose_core.datasets.rosbag_reading import (
-    COMPRESSED_IMAGE,
-    RAW_IMAGE,
-    Bag,
-    BagImages,
-    header_of,
-)
+from hyperpose_core.datasets.rosbag_reading import COMPRESSED_IMAGE, RAW_IMAGE, Bag, BagImages, header_of
 from hyperpose_core.errors import HyperPoseError
 from hyperpose_core.geometry.camera import CameraModel
 from hyperpose_core.images import RgbImage

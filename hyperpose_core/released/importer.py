@@ -15,15 +15,8 @@ from torch import Tensor
 from hyperpose_core.errors import HyperPoseError
 from hyperpose_core.models.base import PoseModel
 from hyperpose_core.models.registry import MODEL_NAMES, build_model
-from hyperpose_core.models.released_files import (
-    read_state_dict,
-    tensors_of,
-)
-from hyperpose_core.released.layout import (
-    BACKBONE_PREFIXES,
-    ReleasedTensor,
-    released_tensors,
-)
+from hyperpose_core.models.released_files import read_state_dict, tensors_of
+from hyperpose_core.released.layout import BACKBONE_PREFIXES, ReleasedTensor, released_tensors
 
 MULTI_SCENE_MODELS = ("mstransformer", "mshyperpose")
 

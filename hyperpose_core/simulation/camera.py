@@ -6,10 +6,7 @@ import numpy as np
 import numpy.typing as npt
 
 from hyperpose_core.geometry.camera import CameraModel
-from hyperpose_core.geometry.poses import (
-    Pose,
-    euler_to_matrix,
-)
+from hyperpose_core.geometry.poses import Pose, euler_to_matrix
 from hyperpose_core.simulation.conditions import Condition
 
 # x, y, z in metres, roll, pitch, yaw in radians, as in the RobotCar SDK's extrinsics files: the first

@@ -7,10 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from hyperpose_core.geometry.poses import (
-    Pose,
-    euler_to_matrix,
-)
+from hyperpose_core.geometry.poses import Pose, euler_to_matrix
 from hyperpose_core.simulation.camera import VEHICLE_HEIGHT_M, camera_in_vehicle
 from hyperpose_core.simulation.loop import Loop
 

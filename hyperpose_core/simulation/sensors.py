@@ -7,11 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from hyperpose_core.geometry.poses import (
-    Pose,
-    euler_to_matrix,
-    matrix_to_euler,
-)
+from hyperpose_core.geometry.poses import Pose, euler_to_matrix, matrix_to_euler
 from hyperpose_core.simulation.camera import INS_EXTRINSICS, pose_of
 from hyperpose_core.simulation.drive import Drive
 from hyperpose_core.simulation.utm import grid_convergence, utm_to_geodetic

@@ -17,10 +17,7 @@ from hyperpose_core.geometry.camera import CameraModel
 from hyperpose_core.geometry.torch_rotations import multiply_quaternions, rotation_vectors_to_quaternions
 from hyperpose_core.training.recipe import Augmentation
 from hyperpose_core.view_synthesis.rotation import turn_images
-from hyperpose_core.view_synthesis.translation import (
-    Moves,
-    move_images,
-)
+from hyperpose_core.view_synthesis.translation import Moves, move_images
 
 _LUMINANCE = (0.299, 0.587, 0.114)
 # Luminance and two chrominance axes (NTSC's YIQ), in which a turn of hue is a plane rotation.

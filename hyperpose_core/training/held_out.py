@@ -12,18 +12,9 @@ from torch import Tensor
 from hyperpose_core.checkpoint.file import Checkpoint
 from hyperpose_core.inference.estimator import PoseEstimator
 from hyperpose_core.training.samples import Samples
-from hyperpose_core.uncertainty.covariance import (
-    Uncertainty,
-    pose_residuals,
-)
-from hyperpose_core.uncertainty.feature_distance import (
-    Answers,
-    TrainingMemory,
-)
-from hyperpose_core.uncertainty.fit import (
-    HeldOut,
-    calibrate,
-)
+from hyperpose_core.uncertainty.covariance import Uncertainty, pose_residuals
+from hyperpose_core.uncertainty.feature_distance import Answers, TrainingMemory
+from hyperpose_core.uncertainty.fit import HeldOut, calibrate
 
 _BATCH = 32
 

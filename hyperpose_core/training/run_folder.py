@@ -16,10 +16,7 @@ import torch
 import yaml
 from torch.utils.tensorboard import SummaryWriter
 
-from hyperpose_core.checkpoint.file import (
-    Checkpoint,
-    save_checkpoint,
-)
+from hyperpose_core.checkpoint.file import Checkpoint, save_checkpoint
 from hyperpose_core.errors import HyperPoseError
 from hyperpose_core.files import read_bytes, read_text, replace_text, replacing
 from hyperpose_core.limits import LARGEST_DOCUMENT_BYTES

@@ -14,11 +14,7 @@ from torch import nn
 from tqdm import tqdm
 
 from hyperpose_core import __version__
-from hyperpose_core.checkpoint.file import (
-    Checkpoint,
-    load_checkpoint,
-    save_checkpoint,
-)
+from hyperpose_core.checkpoint.file import Checkpoint, load_checkpoint, save_checkpoint
 from hyperpose_core.datasets.records import PosedImageSet
 from hyperpose_core.errors import HyperPoseError
 from hyperpose_core.files import opened, replacing

@@ -8,17 +8,11 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from hyperpose_core.geometry.poses import (
-    orientation_errors_deg,
-    position_errors,
-)
+from hyperpose_core.geometry.poses import orientation_errors_deg, position_errors
 from hyperpose_core.models.base import PoseModel
 from hyperpose_core.models.output import PoseOutput
 from hyperpose_core.training.samples import Samples
-from hyperpose_core.uncertainty.covariance import (
-    Uncertainty,
-    pose_residuals,
-)
+from hyperpose_core.uncertainty.covariance import Uncertainty, pose_residuals
 
 _BATCH = 32
 

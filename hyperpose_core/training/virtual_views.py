@@ -12,11 +12,7 @@ from torch import Tensor
 from hyperpose_core.datasets.image_cache import ImageCache
 from hyperpose_core.datasets.records import PosedImageSet
 from hyperpose_core.errors import HyperPoseError
-from hyperpose_core.geometry.poses import (
-    Array,
-    matrix_to_quaternion,
-    quaternion_to_rotation_vector,
-)
+from hyperpose_core.geometry.poses import Array, matrix_to_quaternion, quaternion_to_rotation_vector
 from hyperpose_core.geometry.torch_rotations import rotation_vectors_to_quaternions
 from hyperpose_core.training.augmentation import INTERPOLATION, TRANSLATION
 from hyperpose_core.training.recipe import Augmentation

@@ -16,15 +16,8 @@ from typing import Any
 
 import numpy as np
 
-from hyperpose_core.geometry.poses import (
-    Array,
-    quaternion_to_rotation_vector,
-    relative_quaternion,
-)
-from hyperpose_core.uncertainty.feature_distance import (
-    Answers,
-    TrainingMemory,
-)
+from hyperpose_core.geometry.poses import Array, quaternion_to_rotation_vector, relative_quaternion
+from hyperpose_core.uncertainty.feature_distance import Answers, TrainingMemory
 
 _POSITION_FLOOR_M = 1e-3
 _ROTATION_FLOOR_RAD = 1e-3

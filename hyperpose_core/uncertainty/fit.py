@@ -23,15 +23,8 @@ import numpy as np
 import numpy.typing as npt
 
 from hyperpose_core.geometry.poses import Array
-from hyperpose_core.uncertainty.covariance import (
-    GrowingCovariance,
-    PerImageCovariance,
-    Uncertainty,
-)
-from hyperpose_core.uncertainty.feature_distance import (
-    Answers,
-    TrainingMemory,
-)
+from hyperpose_core.uncertainty.covariance import GrowingCovariance, PerImageCovariance, Uncertainty
+from hyperpose_core.uncertainty.feature_distance import Answers, TrainingMemory
 
 CHI_SQUARE_3 = {0.68: 3.5059, 0.95: 7.8147}
 """Squared Mahalanobis radii of the regions that hold these shares in three dimensions."""

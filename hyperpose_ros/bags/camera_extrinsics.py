@@ -10,10 +10,7 @@ from pathlib import Path
 from hyperpose_core.command_line import run_command
 from hyperpose_core.errors import HyperPoseError
 from hyperpose_core.files import replace_text
-from hyperpose_core.geometry.frame_chains import (
-    frame_name,
-    pose_in,
-)
+from hyperpose_core.geometry.frame_chains import frame_name, pose_in
 from hyperpose_core.geometry.poses import Pose
 from hyperpose_ros.bags.reader import IMAGE_TYPES, BagReader
 from hyperpose_ros.common.conversions import transform_from_message

@@ -14,10 +14,7 @@ from hyperpose_core.errors import HyperPoseError
 from hyperpose_core.geometry.camera import CameraModel
 from hyperpose_core.geometry.poses import Pose
 from hyperpose_core.images import RgbImage, read_image
-from hyperpose_ros.common.conversions import (
-    pose_to_message,
-    stamp_from_nanoseconds,
-)
+from hyperpose_ros.common.conversions import pose_to_message, stamp_from_nanoseconds
 
 COMPRESSIONS = ("none", "jpeg", "png")
 

@@ -15,12 +15,7 @@ from hyperpose_core.errors import HyperPoseError
 from hyperpose_core.untrusted import reading
 from hyperpose_ros.bags.reader import BagReader
 from hyperpose_ros.bags.replay import BagReplay, ReplayOptions, ReplaySummary
-from hyperpose_ros.bags.tool import (
-    number_from_zero,
-    positive_count,
-    positive_number,
-    split_ros_arguments,
-)
+from hyperpose_ros.bags.tool import number_from_zero, positive_count, positive_number, split_ros_arguments
 
 _NAME = "bag_player"
 

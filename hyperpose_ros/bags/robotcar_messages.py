@@ -17,17 +17,9 @@ from tf2_msgs.msg import TFMessage
 
 from hyperpose_core.datasets.robotcar_runs import RobotCarRun
 from hyperpose_core.datasets.robotcar_tracks import LONGEST_GAP_NS, Track
-from hyperpose_core.geometry.poses import (
-    Array,
-    Pose,
-    quaternion_to_rotation_vector,
-)
+from hyperpose_core.geometry.poses import Array, Pose, quaternion_to_rotation_vector
 from hyperpose_ros.bags.messages import header
-from hyperpose_ros.common.conversions import (
-    covariance_to_message,
-    pose_to_message,
-    transform_to_message,
-)
+from hyperpose_ros.common.conversions import covariance_to_message, pose_to_message, transform_to_message
 
 BagEntry = tuple[int, str, Any]
 """(stamp in nanoseconds, topic, message), as it goes into a bag."""

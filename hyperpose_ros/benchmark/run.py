@@ -23,10 +23,7 @@ import torch
 from hyperpose_core.errors import HyperPoseError
 from hyperpose_core.inference.estimator import PoseEstimator
 from hyperpose_core.training.recipe import recipe_folder
-from hyperpose_ros.benchmark.image_stream import (
-    SENT,
-    draw_scene,
-)
+from hyperpose_ros.benchmark.image_stream import SENT, draw_scene
 from hyperpose_ros.benchmark.traced_localizer import READY
 from hyperpose_ros.localizer.worker import STAGES
 

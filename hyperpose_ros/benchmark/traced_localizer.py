@@ -15,14 +15,8 @@ import time
 from collections.abc import Mapping
 from typing import NoReturn
 
-from hyperpose_ros.common.process import (
-    end_process,
-    run_node,
-)
-from hyperpose_ros.images.counters import (
-    FrameLedger,
-    LatencyRecorder,
-)
+from hyperpose_ros.common.process import end_process, run_node
+from hyperpose_ros.images.counters import FrameLedger, LatencyRecorder
 from hyperpose_ros.localizer.node import Localizer
 
 READY = "ready"

@@ -16,12 +16,7 @@ from sensor_msgs.msg import CompressedImage, Image
 
 from hyperpose_core.compressed_images import decode_compressed
 from hyperpose_core.errors import HyperPoseError
-from hyperpose_core.geometry.poses import (
-    Array,
-    Pose,
-    euler_to_matrix,
-    matrix_to_quaternion,
-)
+from hyperpose_core.geometry.poses import Array, Pose, euler_to_matrix, matrix_to_quaternion
 from hyperpose_core.image_headers import JPEG_BEGIN, PNG_BEGIN, encoded_size
 from hyperpose_core.images import Preprocessing, RgbImage
 from hyperpose_core.limits import LARGEST_IMAGE_PIXELS

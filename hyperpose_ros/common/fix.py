@@ -4,10 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from hyperpose_core.geometry.poses import (
-    Array,
-    Pose,
-)
+from hyperpose_core.geometry.poses import Array, Pose
 
 
 @dataclass(frozen=True, eq=False)

@@ -10,10 +10,7 @@ import numpy as np
 from hyperpose_core.datasets import PosedImageSet
 from hyperpose_core.evaluation import Comparison, Picture, PictureRow, write_report
 from hyperpose_core.evaluation.tum import ESTIMATE_FILE, REFINED_FILE
-from hyperpose_core.geometry.poses import (  
-    orientation_errors_deg,
-    position_errors,
-)
+from hyperpose_core.geometry.poses import orientation_errors_deg, position_errors
 
 _PLACES = 4
 

@@ -31,10 +31,7 @@ from hyperpose_core.evaluation.refined_scores import score_refined
 from hyperpose_core.evaluation.tum import ESTIMATE_FILE, REFINED_FILE
 from hyperpose_core.geometry.poses import orientation_errors_deg
 from hyperpose_core.refinement.checkpoint_map import map_beside
-from hyperpose_ros.demo.report import (  
-    read_replays,
-    write_demo_report,
-)
+from hyperpose_ros.demo.report import read_replays, write_demo_report
 
 _NAME = "demo"
 _IMAGE_TOPIC = "/camera/image_raw"

@@ -34,11 +34,7 @@ from hyperpose_core.evaluation.metrics import score
 from hyperpose_core.evaluation.refined_scores import score_refined
 from hyperpose_core.evaluation.report import write_report
 from hyperpose_core.evaluation.tables import print_table
-from hyperpose_ros.common.conversions import (
-    covariance_from_message,
-    pose_from_message,
-    stamp_to_nanoseconds,
-)
+from hyperpose_ros.common.conversions import covariance_from_message, pose_from_message, stamp_to_nanoseconds
 from hyperpose_ros.common.process import spin_once
 from hyperpose_ros.evaluator.pose_log import PoseLog
 from hyperpose_ros.evaluator.truth_frames import PoseFrames, StandingFrames

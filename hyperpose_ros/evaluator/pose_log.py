@@ -8,10 +8,7 @@ import numpy as np
 
 from hyperpose_core.errors import HyperPoseError
 from hyperpose_core.evaluation.comparison import Comparison
-from hyperpose_core.geometry.poses import (
-    Array,
-    Pose,
-)
+from hyperpose_core.geometry.poses import Array, Pose
 
 _NANOSECONDS = 1e9
 

@@ -5,16 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from hyperpose_core.inference.estimator import PoseEstimate
-from hyperpose_ros.common.fix import (
-    Fix,
-    PoseWithCovariance,
-    View,
-)
-from hyperpose_ros.fusion.pose_fusion import (
-    Fusion,
-    body_from_camera,
-    fuse,
-)
+from hyperpose_ros.common.fix import Fix, PoseWithCovariance, View
+from hyperpose_ros.fusion.pose_fusion import Fusion, body_from_camera, fuse
 from hyperpose_ros.images.cameras import Camera
 from hyperpose_ros.images.inbox import Frame
 from hyperpose_ros.tf.plan import FramePlan

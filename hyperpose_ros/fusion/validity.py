@@ -9,22 +9,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from hyperpose_core.geometry.poses import (
-    Array,
-    Pose,
-)
+from hyperpose_core.geometry.poses import Array, Pose
 from hyperpose_core.uncertainty.covariance import Uncertainty
 from hyperpose_core.uncertainty.region import TrainedRegion
-from hyperpose_ros.common.fix import (
-    Fix,
-    PoseWithCovariance,
-    View,
-)
-from hyperpose_ros.fusion.motion_gate import (
-    GateAnswer,
-    GateSettings,
-    MotionGate,
-)
+from hyperpose_ros.common.fix import Fix, PoseWithCovariance, View
+from hyperpose_ros.fusion.motion_gate import GateAnswer, GateSettings, MotionGate
 from hyperpose_ros.fusion.trust_history import TrustHistory
 from hyperpose_ros.parameters.localizer import LocalizerParameters
 

@@ -14,10 +14,7 @@ from dataclasses import dataclass
 
 from sensor_msgs.msg import CompressedImage, Image
 
-from hyperpose_ros.images.counters import (
-    FrameLedger,
-    Outcome,
-)
+from hyperpose_ros.images.counters import FrameLedger, Outcome
 
 DROPPED_SUPERSEDED = "superseded"
 DROPPED_UNMATCHED = "unmatched"

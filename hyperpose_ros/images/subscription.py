@@ -18,14 +18,8 @@ from rclpy.subscription import Subscription
 from rclpy.topic_endpoint_info import TopicEndpointInfo
 from sensor_msgs.msg import CompressedImage, Image
 
-from hyperpose_ros.common.topic_qos import (
-    node_of,
-    offers_too_little,
-)
-from hyperpose_ros.parameters.on_node import (
-    QOS_OVERRIDE_PREFIX,
-    has_override,
-)
+from hyperpose_ros.common.topic_qos import node_of, offers_too_little
+from hyperpose_ros.parameters.on_node import QOS_OVERRIDE_PREFIX, has_override
 
 _DEPTH = 5
 _CHECK_PERIOD_S = 0.5

@@ -14,10 +14,7 @@ from rclpy.clock import Clock, ClockType
 from rclpy.node import Node
 
 from hyperpose_ros.fusion.trust_history import TrustSummary
-from hyperpose_ros.images.counters import (
-    FrameCounts,
-    StageLatency,
-)
+from hyperpose_ros.images.counters import FrameCounts, StageLatency
 from hyperpose_ros.images.subscription import TopicHealth
 from hyperpose_ros.tf.frames import TransformHealth
 

@@ -9,11 +9,7 @@ import numpy as np
 
 from hyperpose_core.errors import HyperPoseError
 from hyperpose_core.geometry.camera import CameraModel
-from hyperpose_core.geometry.poses import (
-    move_covariance,
-    quaternion_to_rotation_vector,
-    relative_quaternion,
-)
+from hyperpose_core.geometry.poses import move_covariance, quaternion_to_rotation_vector, relative_quaternion
 from hyperpose_core.images import RgbImage
 from hyperpose_core.inference.estimator import PoseEstimate
 from hyperpose_core.landmarks.landmark_map import LandmarkMap

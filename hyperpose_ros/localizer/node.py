@@ -17,17 +17,10 @@ from rclpy.node import Node
 
 from hyperpose_core.errors import HyperPoseError
 from hyperpose_core.large_imports import import_large
-from hyperpose_ros.common.process import (
-    end_process,
-    process_age_s,
-    run_node,
-)
+from hyperpose_ros.common.process import end_process, process_age_s, run_node
 from hyperpose_ros.images.cameras import declare_cameras
 from hyperpose_ros.images.counters import FrameLedger, LatencyRecorder
-from hyperpose_ros.localizer.diagnostics import (
-    DiagnosticsPublisher,
-    NodeHealth,
-)
+from hyperpose_ros.localizer.diagnostics import DiagnosticsPublisher, NodeHealth
 from hyperpose_ros.localizer.services import LocalizerServices
 from hyperpose_ros.parameters.declaration import declarations
 from hyperpose_ros.parameters.localizer import LocalizerParameters

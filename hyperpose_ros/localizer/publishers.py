@@ -14,11 +14,7 @@ from rclpy.lifecycle.publisher import LifecyclePublisher
 from rclpy.qos import QoSPolicyKind, QoSProfile
 from rclpy.qos_overriding_options import QoSOverridingOptions
 
-from hyperpose_ros.common.conversions import (
-    covariance_to_message,
-    pose_to_message,
-    stamp_from_nanoseconds,
-)
+from hyperpose_ros.common.conversions import covariance_to_message, pose_to_message, stamp_from_nanoseconds
 from hyperpose_ros.common.fix import Fix
 from hyperpose_ros.common.topic_qos import unserved_subscribers
 from hyperpose_ros.fusion.validity import Verdict

@@ -14,15 +14,8 @@ from rclpy.time import Time
 
 from hyperpose_core.errors import HyperPoseError
 from hyperpose_core.geometry.frame_chains import frame_name
-from hyperpose_core.geometry.poses import (
-    Pose,
-    slerp,
-)
-from hyperpose_ros.common.conversions import (
-    pose_from_message,
-    stamp_to_nanoseconds,
-    transform_from_message,
-)
+from hyperpose_core.geometry.poses import Pose, slerp
+from hyperpose_ros.common.conversions import pose_from_message, stamp_to_nanoseconds, transform_from_message
 from hyperpose_ros.common.throttled_warnings import ThrottledWarnings
 from hyperpose_ros.parameters.localizer import LocalizerParameters
 

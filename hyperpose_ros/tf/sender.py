@@ -14,10 +14,7 @@ from rclpy.qos import QoSProfile
 from hyperpose_core.errors import HyperPoseError
 from hyperpose_ros.common.conversions import transform_to_message
 from hyperpose_ros.tf.plan import Placement
-from hyperpose_ros.tf.tree import (
-    FrameTree,
-    Placed,
-)
+from hyperpose_ros.tf.tree import FrameTree, Placed
 
 _DEPTH = 100
 _KEEP_PERIOD_NS = 50_000_000

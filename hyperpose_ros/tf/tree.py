@@ -14,16 +14,9 @@ from geometry_msgs.msg import TransformStamped
 from rclpy.node import Node
 from rclpy.qos import QoSDurabilityPolicy, QoSProfile
 
-from hyperpose_core.geometry.frame_chains import (
-    frame_name,
-    is_above,
-    pose_in,
-)
+from hyperpose_core.geometry.frame_chains import frame_name, is_above, pose_in
 from hyperpose_core.geometry.poses import Pose
-from hyperpose_ros.common.conversions import (
-    stamp_to_nanoseconds,
-    transform_from_message,
-)
+from hyperpose_ros.common.conversions import stamp_to_nanoseconds, transform_from_message
 
 SILENCE_NS = 5_000_000_000
 """Whoever has not placed a frame on /tf for that long no longer counts as doing so."""

@@ -5,11 +5,7 @@ from __future__ import annotations
 from collections import OrderedDict
 from dataclasses import dataclass
 
-from hyperpose_core.geometry.poses import (
-    Pose,
-    orientation_errors_deg,
-    position_errors,
-)
+from hyperpose_core.geometry.poses import Pose, orientation_errors_deg, position_errors
 
 _KEPT = 1000
 

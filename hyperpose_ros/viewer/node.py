@@ -31,10 +31,7 @@ from hyperpose_ros.common.conversions import (
     pose_from_message,
     stamp_to_nanoseconds,
 )
-from hyperpose_ros.common.process import (
-    end_process,
-    run_node,
-)
+from hyperpose_ros.common.process import end_process, run_node
 from hyperpose_ros.common.throttled_warnings import ThrottledWarnings
 from hyperpose_ros.images.subscription import ImageSubscription
 from hyperpose_ros.parameters.declaration import declarations

@@ -8,11 +8,7 @@ from typing import Any, cast
 from torch import Tensor, nn
 from torchvision.models.efficientnet import MBConv
 
-from hyperpose_core.inference.engines.fused_layers import (
-    FusedConvolution,
-    FusedLinear,
-    bias_of,
-)
+from hyperpose_core.inference.engines.fused_layers import FusedConvolution, FusedLinear, bias_of
 from hyperpose_core.inference.engines.target import Target
 from hyperpose_core.models.backbones import Backbone, EfficientNetBackbone, Endpoints, ResNetBackbone
 from hyperpose_core.models.compressed import weight_of

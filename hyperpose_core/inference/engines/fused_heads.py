@@ -11,10 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from hyperpose_core.inference.engines.fused_layers import (
-    FusedLinear,
-    bias_of,
-)
+from hyperpose_core.inference.engines.fused_layers import FusedLinear, bias_of
 from hyperpose_core.inference.engines.target import Target
 from hyperpose_core.models.atloc import SelfAttention
 from hyperpose_core.models.compressed import weight_of

@@ -13,14 +13,8 @@ from typing import NamedTuple, cast
 import torch
 from torch import Tensor, nn
 
-from hyperpose_core.inference.engines.attention import (
-    attend,
-    split_heads,
-)
-from hyperpose_core.inference.engines.fused_layers import (
-    FusedLinear,
-    bias_of,
-)
+from hyperpose_core.inference.engines.attention import attend, split_heads
+from hyperpose_core.inference.engines.fused_layers import FusedLinear, bias_of
 from hyperpose_core.inference.engines.target import Target
 from hyperpose_core.models.compressed import weight_of
 from hyperpose_core.models.multiscene import Branch
