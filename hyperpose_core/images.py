@@ -52,7 +52,10 @@ _OPENCV_BAYER_CODES = {
 
 
 def read_image(path: Path) -> RgbImage:
-    """Read an image file as RGB uint8 [H, W, 3].
+    """Read an image file as RGB uint8 [H, W, 3], its pixels as they lie in the file.
+
+    What EXIF says of how they are to be seen is left aside: COLMAP, and exporters after it, have poses and
+    cameras of the pixels as they are stored.
 
     Raises:
         HyperPoseError: the file is missing, unreadable or no image; the message names it.
@@ -60,8 +63,31 @@ def read_image(path: Path) -> RgbImage:
     return decode_image(read_bytes(path, "image", LARGEST_IMAGE_BYTES), str(path))
 
 
+def read_photograph(path: Path, camera: CameraModel | None) -> RgbImage:
+    """Read an image file as the images of a camera are: upright or on its side.
+
+    Args:
+        path: a photograph, whose EXIF may say that it is to be turned.
+        camera: of the images that it is to be like. Where it is known and only the turned photograph is as
+            wide or as tall, it is turned; else its pixels stay as they are stored.
+
+    Raises:
+        HyperPoseError: as `read_image`.
+    """
+    data = read_bytes(path, "image", LARGEST_IMAGE_BYTES)
+    image = decode_image(data, str(path))
+    if camera is None or _is_wide(image.shape[1], image.shape[0]) == _is_wide(camera.width, camera.height):
+        return image
+    seen = _decoded(data, str(path), cv2.IMREAD_COLOR)
+    return np.asarray(cv2.cvtColor(seen, cv2.COLOR_BGR2RGB), dtype=np.uint8)
+
+
+def _is_wide(width: int, height: int) -> bool:
+    return width > height
+
+
 def decode_image(data: bytes, origin: str, reduction: int = 1) -> RgbImage:
-    """Decode JPEG, PNG or another of `image_headers.FORMATS`, as RGB uint8 [H, W, 3].
+    """Decode JPEG, PNG or another of `image_headers.FORMATS`, as RGB uint8 [H, W, 3], not turned by EXIF.
 
     Args:
         data: the encoded bytes.
@@ -72,7 +98,7 @@ def decode_image(data: bytes, origin: str, reduction: int = 1) -> RgbImage:
     Raises:
         HyperPoseError: the bytes are no image, a damaged one, or one of too many pixels.
     """
-    mode = _REDUCED_MODES[reduction if data.startswith(JPEG_BEGIN) else 1]
+    mode = _REDUCED_MODES[reduction if data.startswith(JPEG_BEGIN) else 1] | cv2.IMREAD_IGNORE_ORIENTATION
     return np.asarray(cv2.cvtColor(_decoded(data, origin, mode), cv2.COLOR_BGR2RGB), dtype=np.uint8)
 
 

@@ -13,7 +13,7 @@ from hyperpose_core.cli.common import add_dataset_arguments, add_device_argument
 from hyperpose_core.errors import HyperPoseError
 from hyperpose_core.files import replacing
 from hyperpose_core.geometry.poses import Pose
-from hyperpose_core.images import read_image
+from hyperpose_core.images import read_photograph
 from hyperpose_core.inference.estimator import PoseEstimator
 from hyperpose_core.landmarks.budget import parse_size
 from hyperpose_core.landmarks.building import build_map
@@ -194,7 +194,7 @@ def _localised(content: LandmarkMap, paths: Sequence[Path]) -> dict[str, Pose]:
     refiner = Refiner(content)
     poses = {}
     for path in paths:
-        answer = refiner.refine(read_image(path), content.cameras[0])
+        answer = refiner.refine(read_photograph(path, content.cameras[0]), content.cameras[0])
         if answer.pose is None or not answer.verified:
             print(f"{path}: not localised: {answer.reason.value if answer.reason else 'no pose'}")
             continue

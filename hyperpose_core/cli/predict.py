@@ -18,7 +18,7 @@ from hyperpose_core.cli.common import (
 from hyperpose_core.errors import HyperPoseError, named
 from hyperpose_core.files import replace_text
 from hyperpose_core.geometry.poses import Array, Pose
-from hyperpose_core.images import RgbImage, read_image
+from hyperpose_core.images import RgbImage, read_photograph
 from hyperpose_core.inference.estimator import PoseEstimate, PoseEstimator
 from hyperpose_core.refinement.map_refiner import MapRefiner
 
@@ -60,7 +60,7 @@ def run(arguments: argparse.Namespace) -> int:
     rows = []
     for path in arguments.images:
         with named(path):
-            image = read_image(path)
+            image = read_photograph(path, estimator.checkpoint.camera)
             estimate = estimator.estimate([image])[0]
         print(_line(path, estimate))
         row = _row(path, estimate)

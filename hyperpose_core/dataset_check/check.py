@@ -17,6 +17,7 @@ from hyperpose_core.datasets import adapter_options, dataset_format, open_datase
 from hyperpose_core.datasets.records import PosedImage, PosedImageSet
 from hyperpose_core.datasets.splits import MissingSplitError
 from hyperpose_core.errors import HyperPoseError
+from hyperpose_core.geometry.camera import CameraModel
 
 WHOLE = "all"
 """What the one part of a dataset without splits is called."""
@@ -273,6 +274,7 @@ def _problems(
         problems.append(f"{len(unreadable)} images cannot be read")
     for part in parts:
         problems += [f"{part.split}, {part.scene}: {fault}" for fault in part.stamps.faults()]
+        problems += _other_sizes(part, splits[part.split].camera)
     keys = {split: Counter(map(_identity, data.images)) for split, data in splits.items()}
     for split, counts in keys.items():
         if repeated := [key for key, count in counts.items() if count > 1]:
@@ -285,6 +287,17 @@ def _problems(
             for scene in sorted(set(splits["test"].scenes) - set(splits["train"].scenes))
         ]
     return problems
+
+
+def _other_sizes(part: PartReport, camera: CameraModel | None) -> list[str]:
+    """Say which images are not those of the camera."""
+    sizes = {tuple(map(int, size.split("x"))): count for size, count in part.sizes.items()}
+    return [
+        f"{part.split}, {part.scene}: {count} images are {width}x{height}, the camera's are "
+        f"{camera.width}x{camera.height}"
+        for (width, height), count in sizes.items()
+        if camera is not None and not camera.has_proportions(width, height)
+    ]
 
 
 def _identity(image: PosedImage) -> tuple[str, str, str]:

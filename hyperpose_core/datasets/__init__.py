@@ -8,6 +8,7 @@ from pathlib import Path
 
 from hyperpose_core.datasets.cambridge import looks_like_cambridge, open_cambridge
 from hyperpose_core.datasets.colmap import looks_like_colmap, open_colmap
+from hyperpose_core.datasets.findings import first_image_size
 from hyperpose_core.datasets.label_csv import looks_like_labels, open_label_csv
 from hyperpose_core.datasets.opensfm import looks_like_opensfm, open_opensfm
 from hyperpose_core.datasets.polycam import looks_like_polycam, open_polycam
@@ -79,7 +80,8 @@ def open_dataset(
         **options: what else the adapter takes, as text (see each adapter).
 
     Raises:
-        HyperPoseError: the path, the format, the layout or an option is wrong.
+        HyperPoseError: the path, the format, the layout or an option is wrong, or the camera is another one
+            than the images'.
     """
     path = Path(path)
     name = dataset_format(path, format)
@@ -88,7 +90,21 @@ def open_dataset(
         if option not in known:
             raise HyperPoseError(f"the {name} adapter has no option {option!r}; it has: {', '.join(known)}")
     with reading(path, "dataset"):
-        return DATASET_FORMATS[name](path, split=split, **options)
+        data = DATASET_FORMATS[name](path, split=split, **options)
+        _check_camera(data)
+    return data
+
+
+def _check_camera(data: PosedImageSet) -> None:
+    """Refuse a camera whose images have other proportions than the first that can be read."""
+    if data.camera is None or (size := first_image_size(data.images)) is None:
+        return
+    if not data.camera.has_proportions(*size):
+        turned = data.camera.has_proportions(*size[::-1])
+        raise HyperPoseError(
+            f"{data.name}: the camera model is of {data.camera.width}x{data.camera.height} images, the "
+            f"images are {size[0]}x{size[1]}{' (turned, as by EXIF?)' if turned else ''}: give both of one kind"
+        )
 
 
 def adapter_options(name: str) -> list[str]:

@@ -62,6 +62,10 @@ class CameraModel:
             cy=(self.cy + 0.5) * along_y - 0.5,
         )
 
+    def has_proportions(self, width: int, height: int) -> bool:
+        """Tell whether images of a size, pixels, can be its images resized, up to rounding."""
+        return abs(width * self.height - height * self.width) <= max(self.width, self.height)
+
     def cropped(self, top: int, left: int, height: int, width: int) -> CameraModel:
         """Return the camera of what is cut out of its images: rows from top, columns from left, pixels."""
         return replace(self, width=width, height=height, cx=self.cx - left, cy=self.cy - top)
