@@ -103,7 +103,7 @@ def _check_camera(data: PosedImageSet) -> None:
         turned = data.camera.has_proportions(*size[::-1])
         raise HyperPoseError(
             f"{data.name}: the camera model is of {data.camera.width}x{data.camera.height} images, the "
-            f"images are {size[0]}x{size[1]}{' (turned, as by EXIF?)' if turned else ''}: give both of one kind"
+            f"images are {size[0]}x{size[1]}{' (turned, as by EXIF?)' if turned else ''}: give both alike"
         )
 
 
