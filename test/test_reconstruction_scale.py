@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -11,6 +13,8 @@ from reconstruction_scene import CAMERA, looking  # noqa: E402
 
 from hyperpose_core.geometry.poses import Pose, rotation_vector_to_quaternion  # noqa: E402
 from hyperpose_core.geometry.similarity import Similarity, fit_similarity  # noqa: E402
+from hyperpose_core.reconstruction.continuity import jumps  # noqa: E402
+from hyperpose_core.reconstruction.frames import Frame, FrameSet  # noqa: E402
 from hyperpose_core.reconstruction.model import Model  # noqa: E402
 from hyperpose_core.reconstruction.picking import Measurements, pick_frames  # noqa: E402
 from hyperpose_core.reconstruction.scale import ScaleError  # noqa: E402
@@ -100,6 +104,30 @@ def test_a_scale_that_a_track_hardly_fixes_is_refused() -> None:
     poses = [looking([0.02 * step, 0.0, 1.5], 0.0) for step in range(30)]
     with pytest.raises(ScaleError):
         scale_from_track(model_of(poses), tracked(poses, noise=2.0, with_orientations=False))
+
+
+def test_a_model_of_which_much_is_off_the_track_is_refused() -> None:
+    poses = drive()
+    model = model_of(poses)
+    wrong = {name: model.poses[name] for name in model.names[:36]}
+    wrong |= {name: Pose(-model.poses[name].position, [0, 1, 0, 0]) for name in model.names[36:]}
+    with pytest.raises(ScaleError, match="24 of 60 frames are off it"):
+        scale_from_track(replace(model, poses=wrong), tracked(poses, with_orientations=False))
+
+
+def test_a_camera_that_jumps_is_noticed_and_one_that_turns_or_halts_is_not() -> None:
+    model = model_of(drive())
+    frames = FrameSet(
+        tuple(Frame(name, "drive", number, "") for number, name in enumerate(model.names)), {}, ("drive",)
+    )
+    assert jumps(model.poses, frames) == []
+    moved = dict(model.poses)
+    for name in model.names[40:]:
+        moved[name] = Pose(moved[name].position + 8.0, moved[name].orientation)
+    assert jumps(moved, frames) == [model.names[40]]
+    flipped = dict(model.poses)
+    flipped[model.names[7]] = flipped[model.names[7]] @ Pose([0, 0, 0], [0, 0, 0, 1])
+    assert jumps(flipped, frames) == [model.names[7], model.names[8]]
 
 
 def test_up_comes_from_level_cameras_however_they_are_tilted() -> None:

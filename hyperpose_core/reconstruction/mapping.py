@@ -14,13 +14,15 @@ import pycolmap
 from tqdm import tqdm
 
 from hyperpose_core.errors import HyperPoseError
+from hyperpose_core.reconstruction.continuity import jumps
 from hyperpose_core.reconstruction.frames import FrameSet
+from hyperpose_core.reconstruction.model import model_of
 
 Mapper = Literal["auto", "global", "incremental"]
 
 _FINISHED = "finished"
 _SEED = 0
-_ENOUGH = 0.9  # of the images: with so many in one model, no other way is tried
+_ENOUGH = 0.9  # of the images: with so many in one model, and no jump, no other way is tried
 
 
 def map_images(
@@ -36,7 +38,8 @@ def map_images(
         image_folder: the images, for the points' colours.
         output: gets a folder a model, `0` for the largest.
         frames: whose exactly known cameras are kept as they are.
-        mapper: "auto" takes the global one, and the incremental one where that leaves many images out.
+        mapper: "auto" takes the global one, and the incremental one where that leaves many images out or
+            makes a video's camera jump.
 
     Raises:
         HyperPoseError: no two images could be joined.
@@ -47,9 +50,9 @@ def map_images(
         models: list[pycolmap.Reconstruction] = []
         if mapper in ("auto", "global"):
             models = _map_globally(database, image_folder, output, frames)
-        if mapper == "incremental" or (mapper == "auto" and _largest(models) < _ENOUGH * len(frames.frames)):
+        if mapper == "incremental" or (mapper == "auto" and not _is_sound(models, frames)):
             others = _map_incrementally(database, image_folder, output, frames)
-            models = max(models, others, key=_largest)
+            models = max(models, others, key=lambda some: _worth(some, frames))
         _write(models, output)
     folders = sorted((folder for folder in output.iterdir() if folder.is_dir()), key=lambda f: int(f.name))
     if not folders:
@@ -103,8 +106,16 @@ def _by_size(models: dict[int, pycolmap.Reconstruction]) -> list[pycolmap.Recons
     return sorted(models.values(), key=lambda model: -model.num_reg_images())
 
 
-def _largest(models: list[pycolmap.Reconstruction]) -> int:
-    return models[0].num_reg_images() if models else 0
+def _is_sound(models: list[pycolmap.Reconstruction], frames: FrameSet) -> bool:
+    return _worth(models, frames) >= _ENOUGH * len(frames.frames)
+
+
+def _worth(models: list[pycolmap.Reconstruction], frames: FrameSet) -> float:
+    """Return how many images the largest model has, less a tenth of all for each jump of a camera."""
+    if not models:
+        return -float("inf")
+    poses = model_of(models[0]).poses
+    return len(poses) - 0.1 * len(frames.frames) * len(jumps(poses, frames))
 
 
 def _write(models: list[pycolmap.Reconstruction], output: Path) -> None:

@@ -11,6 +11,7 @@ import numpy as np
 
 from hyperpose_core.evaluation.documents import write_results
 from hyperpose_core.geometry.world import World
+from hyperpose_core.reconstruction.continuity import jumps
 from hyperpose_core.reconstruction.frames import FrameSet
 from hyperpose_core.reconstruction.model import Model
 from hyperpose_core.reconstruction.plot import plan_figure
@@ -145,6 +146,12 @@ def quality_problems(frames: FrameSet, model: Model, others: Sequence[Sequence[s
     elif share < _FEW_REGISTERED:
         problems.append(
             f"only {100.0 * share:.0f}% of the images have a pose: film slower, with more overlap"
+        )
+    if wrong := jumps(model.poses, frames):
+        problems.append(
+            f"the camera jumps at {wrong[0]}"
+            + (f" and {len(wrong) - 1} more frames" if len(wrong) > 1 else "")
+            + ": parts of the model are wrong, as where things repeat; film it in parts, or more slowly"
         )
     if model.reprojection_error_px > _LARGE_ERROR_PX:
         problems.append(

@@ -28,6 +28,7 @@ _BLOCKS = 8
 _OUTLIER_DEVIATIONS = 3.0
 _MEDIAN_TO_DEVIATION = 1.4826
 _LARGEST_RESIDUAL = 0.15  # median, as a share of the track's extent: beyond, the track is of another way
+_MOST_LEFT_OUT = 0.3  # of the frames
 _NARROW = 0.05  # second extent of a way as a share of its first, below which it is a line
 _USUAL_LEVER_M = 1.0
 _TELLING_SHARE = 0.6  # of the residuals without a lever arm: one that leaves more explains nothing
@@ -63,6 +64,12 @@ def scale_from_track(model: Model, tracked: TrackedFrames) -> ScaleEstimate:
     residuals = _residuals(fit, centres, targets, bodies)
     extent = float(np.sqrt(np.mean(np.sum((targets - targets.mean(axis=0)) ** 2, axis=1))))
     middle = float(np.median(residuals))
+    left_out = int((~used).sum())
+    if left_out > _MOST_LEFT_OUT * len(names):
+        raise ScaleError(
+            f"{tracked.origin}: does not fit: {left_out} of {len(names)} frames are off it, so that "
+            "either the track or the model is wrong"
+        )
     if not extent > 0.0 or middle > _LARGEST_RESIDUAL * extent:
         raise ScaleError(
             f"{tracked.origin}: does not fit: the reconstructed way is {middle:.2f} m off it in the median, "
@@ -70,7 +77,7 @@ def scale_from_track(model: Model, tracked: TrackedFrames) -> ScaleEstimate:
         )
     similarity = _level_about_line(fit.similarity, centres[used], model)
     lever = float(np.linalg.norm(fit.lever))
-    detail = f"{len(names)} frames, {int((~used).sum())} left out, residual {middle:.3f} m in the median"
+    detail = f"{len(names)} frames, {left_out} left out, residual {middle:.3f} m in the median"
     if lever > _TELLING_LEVER_M:
         detail += f", camera {lever:.2f} m from what is tracked"
     scales = _jackknife(centres[used], targets[used], None if bodies is None else bodies[used])
