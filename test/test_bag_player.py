@@ -304,7 +304,7 @@ def test_a_message_type_that_is_not_installed_is_left_out(
     player = start(path, "--wait-for-subscribers", TRUTH)
     assert player.wait() == 0, player.output
     wait_until(lambda: len(truths) == 1, "the true pose")
-    unknown = "message type far_msgs/msg/Away is not installed; it is in the package far_msgs"
+    unknown = "message type 'far_msgs/msg/Away' is not installed; it is in the package 'far_msgs'"
     assert f"bag_player: /strange is left out: {unknown}" in player.output
     player = start(path, "--topics", "/strange")
     assert player.wait() == 2
