@@ -253,10 +253,10 @@ def _spin(executor: Executor, evaluator: Evaluator, seconds: float) -> None:
 
 
 def _check_folder(path: Path) -> None:
-    """Make the report's folder and try to write into it: noticed at the end, the whole run would be lost."""
+    """Try to write where the report will be: noticed at the end, the whole run would be lost."""
+    nearest = next(folder for folder in (path.absolute(), *path.absolute().parents) if folder.exists())
     try:
-        path.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=path):
+        with tempfile.TemporaryFile(dir=nearest):
             pass
     except OSError as error:
         raise HyperPoseError(
