@@ -221,3 +221,25 @@ def test_conditions_come_from_the_dataset_or_the_sdks_tags(root: Path) -> None:
     (root / "conditions.json").write_text('["dusk"]')
     with pytest.raises(HyperPoseError, match=r"conditions\.json: expected"):
         open_robotcar(root)
+
+
+@pytest.mark.parametrize(("lasting", "left_out"), [(True, 2), (False, 4)])
+def test_jumps_that_no_vehicle_makes_are_left_out_and_located(
+    lasting: bool, left_out: int, tmp_path: Path
+) -> None:
+    """Good rows that jump 2.8 m at 2 s, for good or for half a second: no image near has a pose."""
+
+    def ride(seconds: float) -> tuple[float, ...]:
+        northing, *others = ride_east(seconds)
+        jumped = seconds >= 2.0 and (lasting or seconds < 2.5)
+        return northing + (2.8 if jumped else 0.0), *others
+
+    write_sdk(tmp_path)
+    write_run(tmp_path, "2014-06-26-08-53-56", ride)
+    data = open_dataset(tmp_path)
+    (jumps,) = [cause for cause in data.dropped if "jumps of INS that no vehicle makes" in cause]
+    assert data.dropped[jumps] == (1 if lasting else 2)
+    assert "first 1.90 s after the first image" in jumps
+    assert len(data.images) == IMAGE_COUNT - left_out
+    offsets = data.positions()[:, 1] - data.positions()[0, 1]
+    assert set(np.round(offsets, 1)) == ({0.0, 2.8} if lasting else {0.0})

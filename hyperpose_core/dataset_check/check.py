@@ -271,7 +271,9 @@ def _problems(
 ) -> list[str]:
     problems = [f"bad rows: {text}" for text in _counted(splits, "faults")]
     if unreadable:
-        problems.append(f"{len(unreadable)} images cannot be read")
+        missing = sum(not image.path.is_file() for data in splits.values() for image in data.images)
+        offer = f"; option skip_missing=true leaves out the {missing} missing ones" if missing else ""
+        problems.append(f"{len(unreadable)} images cannot be read{offer}")
     for part in parts:
         problems += [f"{part.split}, {part.scene}: {fault}" for fault in part.stamps.faults()]
         problems += _other_sizes(part, splits[part.split].camera)

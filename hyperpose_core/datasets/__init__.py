@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 
 from hyperpose_core.datasets.cambridge import looks_like_cambridge, open_cambridge
@@ -11,6 +12,7 @@ from hyperpose_core.datasets.colmap import looks_like_colmap, open_colmap
 from hyperpose_core.datasets.findings import first_image_size
 from hyperpose_core.datasets.label_csv import looks_like_labels, open_label_csv
 from hyperpose_core.datasets.opensfm import looks_like_opensfm, open_opensfm
+from hyperpose_core.datasets.options import parse_flag
 from hyperpose_core.datasets.polycam import looks_like_polycam, open_polycam
 from hyperpose_core.datasets.record3d import looks_like_record3d, open_record3d
 from hyperpose_core.datasets.records import PosedImage, PosedImageSet
@@ -69,7 +71,11 @@ _DETECTORS: Mapping[str, Callable[[Path], bool]] = {
 
 
 def open_dataset(
-    path: Path | str, format: str = "auto", split: str | None = None, **options: str
+    path: Path | str,
+    format: str = "auto",
+    split: str | None = None,
+    skip_missing: str | bool = False,
+    **options: str,
 ) -> PosedImageSet:
     """Open a dataset through its adapter.
 
@@ -77,6 +83,7 @@ def open_dataset(
         path: a label CSV, a bag or a dataset's folder.
         format: a name of `DATASET_FORMATS`, or "auto" to tell from the layout.
         split: which part, by the dataset's own names; None for all of it.
+        skip_missing: true leaves out images whose file is not there, and counts them.
         **options: what else the adapter takes, as text (see each adapter).
 
     Raises:
@@ -91,8 +98,26 @@ def open_dataset(
             raise HyperPoseError(f"the {name} adapter has no option {option!r}; it has: {', '.join(known)}")
     with reading(path, "dataset"):
         data = DATASET_FORMATS[name](path, split=split, **options)
+        if parse_flag("skip_missing", skip_missing):
+            data = _without_missing(data)
         _check_camera(data)
     return data
+
+
+def _without_missing(data: PosedImageSet) -> PosedImageSet:
+    """Leave out the images whose file is not there.
+
+    Raises:
+        HyperPoseError: none is.
+    """
+    missing = [image for image in data.images if not image.path.is_file()]
+    if not missing:
+        return data
+    if len(missing) == len(data.images):
+        raise HyperPoseError(f"{data.name}: none of {len(missing)} image files is there: {missing[0].path}")
+    cause = f"image file missing (first: {missing[0].path})"
+    there = tuple(image for image in data.images if image.path.is_file())
+    return replace(data, images=there, dropped={**data.dropped, cause: len(missing)})
 
 
 def _check_camera(data: PosedImageSet) -> None:
@@ -110,7 +135,7 @@ def _check_camera(data: PosedImageSet) -> None:
 def adapter_options(name: str) -> list[str]:
     """Return the names of the options that an adapter of `DATASET_FORMATS` takes."""
     parameters = inspect.signature(DATASET_FORMATS[name]).parameters
-    return [option for option in parameters if option not in ("path", "split")]
+    return [*(option for option in parameters if option not in ("path", "split")), "skip_missing"]
 
 
 def dataset_format(path: Path, format: str = "auto") -> str:

@@ -156,6 +156,11 @@ def load_run(
     steps = None if logs.vo is None else vo_steps(logs.vo)
 
     dropped = Counter(logs.unreadable)
+    if jumps := rows.jumps():
+        seconds = (int(rows.stamps_ns[jumps[0]]) - int(logs.stamps_ns[0])) * 1e-9
+        dropped[f"jumps of INS that no vehicle makes (first {seconds:.2f} s after the first image)"] = len(
+            jumps
+        )
     stamps, paths = _with_files(
         folder / files.images, _within(logs.stamps_ns, start, end), require_images, dropped
     )

@@ -26,6 +26,10 @@ LONGEST_GAP_NS = 500_000_000
 # East-north-up axes from north-east-down axes: half a turn about the horizontal north-east diagonal.
 _ENU_FROM_NED = Pose(np.zeros(3), np.array([0.0, 1.0, 1.0, 0.0]))
 _ORIGIN_STEP_M = 100.0
+# Real logs correct themselves by up to 1.1 m from one row to the next.
+_LARGEST_JUMP_M = 1.5
+_AROUND_JUMP_NS = 300_000_000  # on both sides: more than `LONGEST_GAP_NS` together
+_SHORTEST_BETWEEN_JUMPS_NS = 2_000_000_000
 _FARTHEST_FROM_ORIGIN_M = 100_000.0
 
 
@@ -82,11 +86,35 @@ class InsRows:
     good: np.ndarray[tuple[int, ...], np.dtype[np.bool_]]
 
     def good_track(self) -> Track:
-        """Return the track of the INS body over the good rows."""
+        """Return the track of the INS body over the good rows, without those around a jump.
+
+        Which side of a jump is right cannot be known: a gap is left that nobody interpolates over, and what
+        lies between two jumps in short order is left out.
+        """
+        usable = self.good.copy()
+        jumps = [int(self.stamps_ns[row]) for row in self.jumps()]
+        for jump in jumps:
+            usable &= np.abs(self.stamps_ns - jump) > _AROUND_JUMP_NS
+        for first, second in zip(jumps, jumps[1:], strict=False):
+            if second - first < _SHORTEST_BETWEEN_JUMPS_NS:
+                usable &= (self.stamps_ns < first) | (self.stamps_ns > second)
         return Track(
-            self.stamps_ns[self.good],
-            tuple(pose for pose, good in zip(self.poses, self.good, strict=True) if good),
+            self.stamps_ns[usable],
+            tuple(pose for pose, good in zip(self.poses, usable, strict=True) if good),
         )
+
+    def jumps(self) -> list[int]:
+        """Return the good rows that lie farther from the good row before than any vehicle gets meanwhile.
+
+        Farther, that is, than the velocities of both rows explain; over gaps nothing is said.
+        """
+        rows = np.flatnonzero(self.good)
+        positions = np.array([self.poses[row].position for row in rows]).reshape(-1, 3)
+        seconds = np.diff(self.stamps_ns[rows]) * 1e-9
+        velocities = 0.5 * (self.velocities[rows][1:] + self.velocities[rows][:-1])
+        unexplained = np.linalg.norm(np.diff(positions, axis=0) - velocities * seconds[:, None], axis=1)
+        is_jump = (unexplained > _LARGEST_JUMP_M) & (seconds * 1e9 <= LONGEST_GAP_NS)
+        return [int(row) for row in rows[1:][is_jump]]
 
 
 @dataclass(frozen=True, eq=False)

@@ -8,6 +8,7 @@ and `test_filenames`, or files `transforms_train.json`, `transforms_val.json` an
 from __future__ import annotations
 
 import math
+import posixpath
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -32,6 +33,7 @@ _SUFFIXES = (".png", ".jpg", ".jpeg")
 _OPENGL_TO_OPTICAL = np.diag([1.0, -1.0, -1.0, 1.0])
 _INTRINSIC_KEYS = ("w", "h", "fl_x", "fl_y", "cx", "cy", "camera_angle_x", "k1", "k2", "p1", "p2", "k3")
 _PLUMB_BOB_MODELS = ("OPENCV", "PINHOLE", "SIMPLE_PINHOLE", "PERSPECTIVE")
+_FISHEYE = "OPENCV_FISHEYE"
 
 
 @dataclass(frozen=True)
@@ -71,7 +73,7 @@ def looks_like_transforms_json(path: Path) -> bool:
 def open_transforms_json(
     path: Path,
     split: str | None = None,
-    scale: str | float = 1.0,
+    scale: str | float | None = None,
     scene: str | None = None,
     block: str | int | None = None,
     test_every: str | int | None = None,
@@ -87,7 +89,7 @@ def open_transforms_json(
     Args:
         path: the file, or the folder that holds it.
         split: "train", "val", "test", or None for all.
-        scale: metres a unit of the file.
+        scale: metres a unit of the file; by default what undoes the file's `applied_scale`.
         scene: the scene's name; the folder's by default.
         block: consecutive frames a block.
         test_every: of so many blocks, one is for testing.
@@ -101,7 +103,7 @@ def open_transforms_json(
     """
     policy = SplitPolicy.from_options(block, test_every, test_fraction, test_sequences, split_file)
     own_splits = policy == SplitPolicy()
-    metres = parse_number("scale", scale, above=0.0)
+    metres = None if scale is None else parse_number("scale", scale, above=0.0)
     folder = (path if path.is_dir() else path.parent).absolute()
     files = _files(path)
     if not files:
@@ -137,10 +139,12 @@ def _files(path: Path) -> dict[str | None, Path]:
 
 
 def _read_frames(
-    path: Path, file_split: str | None, metres: float, scene: str, findings: Findings
+    path: Path, file_split: str | None, metres: float | None, scene: str, findings: Findings
 ) -> list[_Frame]:
     content = _load(path)
-    listed = {name: split for split in _SPLITS for name in content.get(f"{split}_filenames") or ()}
+    listed = _SplitLists(content)
+    if metres is None:
+        metres = 1.0 / parse_number(f"{path}: applied_scale", content.get("applied_scale", 1.0), above=0.0)
     frames = []
     for number, entry in enumerate(content["frames"]):
         where = f"{path}, frame {number}"
@@ -152,8 +156,47 @@ def _read_frames(
         file = _image_file(path.parent, name)
         image = PosedImage(path=file, pose=pose, scene=scene, sequence=_sequence(name))
         intrinsics = _intrinsics(where, {**content, **entry})
-        frames.append(_Frame(name, file_split or listed.get(name), image, intrinsics))
+        split = file_split or listed.split_of(name)
+        if split is None and listed:
+            findings.leave_out_faulty("in none of the file's split lists, so in no split", name)
+        frames.append(_Frame(name, split, image, intrinsics))
+    for name in listed.not_found():
+        findings.fault("named by a split list, but no frame", name)
     return sorted(frames, key=lambda frame: natural_order(frame.name))
+
+
+class _SplitLists:
+    """A file's `train_filenames` and their like, whose names need not be written as the frames' are.
+
+    A leading "./", backslashes and the suffix make no difference.
+    """
+
+    def __init__(self, content: Mapping[str, Any]) -> None:
+        self._splits = {
+            _bare_name(name): (split, name)
+            for split in _SPLITS
+            for name in content.get(f"{split}_filenames") or ()
+        }
+        self._found: set[str] = set()
+
+    def __bool__(self) -> bool:
+        return bool(self._splits)
+
+    def split_of(self, name: str) -> str | None:
+        """Return the split of a frame; None where no list names it."""
+        bare = _bare_name(name)
+        self._found.add(bare)
+        return self._splits.get(bare, (None, ""))[0]
+
+    def not_found(self) -> list[str]:
+        """Return the names in lists that no frame has."""
+        return [name for bare, (_, name) in self._splits.items() if bare not in self._found]
+
+
+def _bare_name(name: str) -> str:
+    path = posixpath.normpath(name.replace("\\", "/"))
+    stem, suffix = posixpath.splitext(path)
+    return stem if suffix.lower() in _SUFFIXES else path
 
 
 def _load(path: Path) -> dict[str, Any]:
@@ -201,7 +244,10 @@ def _sequence(name: str) -> str:
 def _intrinsics(where: str, values: Mapping[str, Any]) -> _Intrinsics:
     try:
         return _Intrinsics(
-            model=str(values.get("camera_model") or _PLUMB_BOB_MODELS[0]),
+            # instant-ngp marks its fisheye lenses so, and names no model.
+            model=_FISHEYE
+            if values.get("is_fisheye")
+            else str(values.get("camera_model") or _PLUMB_BOB_MODELS[0]),
             **{key: float(values[key]) for key in _INTRINSIC_KEYS if values.get(key) is not None},
         )
     except (TypeError, ValueError, OverflowError) as error:
