@@ -19,6 +19,7 @@ from hyperpose_core.datasets.records import PosedImage, PosedImageSet
 from hyperpose_core.datasets.robotcar import looks_like_robotcar, open_robotcar
 from hyperpose_core.datasets.rosbag import open_rosbag
 from hyperpose_core.datasets.rosbag_reading import looks_like_rosbag
+from hyperpose_core.datasets.rosbag_storage import check_suffix
 from hyperpose_core.datasets.seven_scenes import looks_like_seven_scenes, open_seven_scenes
 from hyperpose_core.datasets.splits import MissingSplitError
 from hyperpose_core.datasets.transforms_json import looks_like_transforms_json, open_transforms_json
@@ -156,6 +157,7 @@ def dataset_format(path: Path, format: str = "auto") -> str:
                 f"dataset format {format!r} is unknown; use one of auto, {', '.join(DATASET_FORMATS)}"
             )
         return format
+    check_suffix(path)
     for name, detects in _DETECTORS.items():
         if detects(path):
             return name

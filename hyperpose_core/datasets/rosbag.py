@@ -28,6 +28,7 @@ from hyperpose_core.datasets.rosbag_reading import (
     bag_paths,
     header_of,
 )
+from hyperpose_core.datasets.rosbag_storage import check_recordings
 from hyperpose_core.datasets.rosbag_tracks import NoPoseError
 from hyperpose_core.datasets.splits import SplitPolicy
 from hyperpose_core.errors import HyperPoseError
@@ -146,6 +147,7 @@ def open_rosbag(
     bags = bag_paths(path)
     if not bags:
         raise HyperPoseError(f"{path}: no rosbag2 bag (a folder with metadata.yaml, or a .mcap or .db3 file)")
+    check_recordings(bags)
     name = path.absolute().stem if path.is_file() else path.absolute().name
     findings = Findings()
     parts = [_read_bag(bag, topics, scene or name, zero, findings) for bag in bags]

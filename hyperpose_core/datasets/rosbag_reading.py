@@ -17,6 +17,7 @@ from rosbags.typesys import Stores, get_typestore
 
 from hyperpose_core.compressed_images import decode_compressed
 from hyperpose_core.datasets.ros_images import RawImage
+from hyperpose_core.datasets.rosbag_storage import check_count, check_storage
 from hyperpose_core.errors import HyperPoseError
 from hyperpose_core.images import RgbImage
 
@@ -66,6 +67,7 @@ class Bag:
 
     def __init__(self, path: Path) -> None:
         self.path = path
+        check_storage(path)
         with self._damage_named():
             self._reader = Reader(path)
             self._reader.open()
@@ -129,12 +131,16 @@ class Bag:
         """Give a topic's messages in the order of their recording.
 
         Raises:
-            HyperPoseError: the bag breaks off.
+            HyperPoseError: the bag breaks off, or gives fewer messages than it says to hold.
         """
         connections = [connection for connection in self._reader.connections if connection.topic == topic]
+        read = 0
         with self._damage_named():
             for _, recorded_ns, data in self._reader.messages(connections, start_ns, stop_ns):
+                read += 1
                 yield Stamped(recorded_ns, bytes(data))
+        if start_ns is None and stop_ns is None:
+            check_count(f"{self.path}, {topic}", sum(item.msgcount for item in connections), read)
 
     def decode(self, message: Stamped, kind: str) -> Any:
         """Return a message with its fields.

@@ -17,6 +17,7 @@ from rclpy.serialization import deserialize_message
 from rosbags.interfaces import Connection, ConnectionExtRosbag2, Qos
 from rosbags.rosbag2 import Reader
 
+from hyperpose_core.datasets.rosbag_storage import check_count, check_storage, check_suffix
 from hyperpose_core.errors import HyperPoseError
 
 IMAGE_TYPES = ("sensor_msgs/msg/Image", "sensor_msgs/msg/CompressedImage")
@@ -125,18 +126,24 @@ class BagReader:
             stop_ns: leave out what was recorded at or after this time.
 
         Raises:
-            HyperPoseError: a topic isn't in the bag, or the bag breaks off.
+            HyperPoseError: a topic isn't in the bag, the bag breaks off, or it gives fewer messages than it
+                says to hold.
         """
         names = set(self.topics) if topics is None else {self.require(name).name for name in topics}
         connections = [connection for connection in self._reader.connections if connection.topic in names]
         if not connections:
             return
+        read = 0
         try:
             for connection, stamp_ns, data in self._reader.messages(connections, start_ns, stop_ns):
+                read += 1
                 yield BagMessage(connection.topic, stamp_ns, bytes(data))
         # A damaged file shows as whatever the parser trips over: struct, zstd, SQLite, assertions.
         except Exception as error:
             raise HyperPoseError(f"{self.path}: the bag is damaged: {_one_line(error)}") from error
+        if start_ns is None and stop_ns is None:
+            expected = sum(connection.msgcount for connection in connections)
+            check_count(f"{self.path}, {', '.join(sorted(names))}", expected, read)
 
     def messages(
         self, topics: Sequence[str] | None = None, start_ns: int | None = None, stop_ns: int | None = None
@@ -197,6 +204,8 @@ def _open(path: Path) -> Reader:
         raise HyperPoseError(f"{path}: no such bag")
     if path.is_dir() and not (path / "metadata.yaml").exists():
         raise HyperPoseError(f"{path}: no rosbag2 bag: it has no metadata.yaml")
+    check_suffix(path)
+    check_storage(path)
     try:
         reader = Reader(path)
         reader.open()
