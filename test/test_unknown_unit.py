@@ -59,5 +59,6 @@ def test_a_companion_that_is_none_is_told(labels: Path, capsys: pytest.CaptureFi
     kept = companion.read_text()
     companion.write_text('{"frames": []}')
     assert main(["dataset", "check", str(labels)]) == 2
-    assert labels.with_suffix(".json").name in capsys.readouterr().err
+    said = "labels.json: the description of camera and world is damaged: 'camera' is missing"
+    assert said in capsys.readouterr().err
     companion.write_text(kept)

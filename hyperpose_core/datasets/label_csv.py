@@ -138,7 +138,7 @@ def _read_companion(path: Path) -> tuple[CameraModel | None, World | None]:
     """Read what a companion says; nothing where there is none."""
     if not path.exists():
         return None, None
-    with reading(path, "camera and world"):
+    with reading(path, "description of camera and world"):
         content = parse_json(read_bytes(path, "companion", LARGEST_DOCUMENT_BYTES), path)
         camera, world = content["camera"], World.from_dict(content["world"])
         return None if camera is None else CameraModel.from_dict(camera), world
