@@ -96,6 +96,26 @@ def test_what_a_map_verified_stands_beside_the_same_frames() -> None:
     assert scores.scores is not None and scores.scores.overall.position_m.median == pytest.approx(0.01)
 
 
+@pytest.mark.parametrize("network_first", [True, False])
+def test_a_verified_pose_on_the_estimates_topic_is_not_scored_as_the_networks(network_first: bool) -> None:
+    log = PoseLog()
+    both = [(pose(1.5), np.eye(6)), (pose(1.01), 1e-4 * np.eye(6))]
+    log.add_truth(SECOND, pose(1.0))
+    log.add_truth(2 * SECOND, pose(2.0))
+    for estimate, covariance in both if network_first else both[::-1]:
+        log.add_estimate(SECOND, estimate)
+        log.add_covariance(SECOND, covariance)
+    log.add_verified(SECOND, *both[1])
+    # The network's pose of the second image was lost on the way.
+    log.add_estimate(2 * SECOND, pose(2.01))
+    log.add_verified(2 * SECOND, pose(2.01), 1e-4 * np.eye(6))
+    comparison, refined = log.comparison(), log.refined()
+    assert comparison.answered.tolist() == [True, False]
+    assert comparison.estimated_positions[0, 0] == 1.5
+    assert comparison.covariances is not None and comparison.covariances[0, 0, 0] == 1.0
+    assert refined is not None and refined.estimated_positions[:, 0].tolist() == [1.01, 2.01]
+
+
 def test_a_second_round_of_the_bag_replaces_the_first() -> None:
     log = PoseLog()
     for x in (5.0, 1.0):

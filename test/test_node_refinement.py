@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -40,7 +41,7 @@ from std_srvs.srv import Trigger  # noqa: E402
 from hyperpose_core.checkpoint.normalisation import PositionNormalisation  # noqa: E402
 from hyperpose_core.geometry.poses import Pose, euler_to_matrix, matrix_to_quaternion  # noqa: E402
 from hyperpose_core.geometry.world import World  # noqa: E402
-from hyperpose_core.landmarks.landmark_map import LandmarkMap  # noqa: E402
+from hyperpose_core.landmarks.landmark_map import FORMAT_VERSION, NETWORK_KEY, LandmarkMap  # noqa: E402
 from hyperpose_ros.common.conversions import (  # noqa: E402
     covariance_from_message,
     pose_from_message,
@@ -70,7 +71,23 @@ def folder(tmp_path_factory: pytest.TempPathFactory, tiny_checkpoint: Path, cont
         tiny_checkpoint, folder / "elsewhere.safetensors", world=World(origin=np.array([1000.0, 0.0, 0.0]))
     )
     (folder / "cut.map").write_bytes((folder / "room.map").read_bytes()[:-1000])
+    (folder / "newer.map").write_bytes(of_format(FORMAT_VERSION + 1, (folder / "room.map").read_bytes()))
+    replace(content, cameras=(replace(CAMERA, fx=1.3 * CAMERA.fx, fy=1.3 * CAMERA.fy),)).save(
+        folder / "zoomed.map"
+    )
+    features = np.ones((len(content.images), 100), dtype=np.float16)
+    images, source = replace(content.images, network_features=features), {NETWORK_KEY: "0123456789abcdef"}
+    replace(content, images=images, source=source).save(folder / "borrowed.map")
     return folder
+
+
+def of_format(version: int, data: bytes) -> bytes:
+    """Return a map's bytes with another format version."""
+    size = int.from_bytes(data[:8], "little")
+    header = json.loads(data[8 : 8 + size])
+    header["__metadata__"]["hyperpose_map_version"] = str(version)
+    text = json.dumps(header).encode()
+    return len(text).to_bytes(8, "little") + text + data[8 + size :]
 
 
 @dataclass
@@ -274,6 +291,8 @@ def test_by_default_the_map_beside_the_checkpoint_says_whether_the_network_is_ri
     [
         ("room.safetensors", "cut.map", "cut.map"),
         ("room.safetensors", "missing.map", "no such map"),
+        ("room.safetensors", "newer.map", f"map format version {FORMAT_VERSION + 1}"),
+        ("room.safetensors", "zoomed.map", "another camera"),
         ("elsewhere.safetensors", "room.map", "world"),
         ("blind.safetensors", "room.map", "use_camera_info"),
     ],
@@ -291,6 +310,13 @@ def test_without_a_map_that_can_be_used_the_network_goes_on(
     wait_until(
         lambda: complaint in onlooker.talk.diagnostics[-1].status[0].message, "diagnostics that say so"
     )
+
+
+def test_another_networks_features_are_left_out_and_told(onlooker: Refined, folder: Path) -> None:
+    configure(onlooker, checkpoint=folder / "room.safetensors", map=folder / "borrowed.map")
+    onlooker.talk.process.wait_for_output("features are of network 0123456789abcdef")
+    stamp_ns = onlooker.show(SOMEWHERE[0])
+    assert_near(pose_from_message(onlooker.verified_pose(stamp_ns).pose.pose), SOMEWHERE[0])
 
 
 def test_camera_info_gives_the_intrinsics_that_the_checkpoint_does_not_know(

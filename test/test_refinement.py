@@ -17,15 +17,18 @@ from landmark_scene import CAMERA, Room, landmark_map, looking, tour
 from hyperpose_core.checkpoint.file import load_checkpoint, save_checkpoint
 from hyperpose_core.cli.main import main
 from hyperpose_core.command_line import USER_MISTAKE
+from hyperpose_core.compression.compress import compress
+from hyperpose_core.compression.plans import plans_of
 from hyperpose_core.datasets import open_dataset
 from hyperpose_core.errors import HyperPoseError
 from hyperpose_core.experiments.refined_runs import refine_run
 from hyperpose_core.experiments.runs import Run, make_run
+from hyperpose_core.export.description import checkpoint_from_metadata, metadata_of
 from hyperpose_core.geometry.poses import orientation_errors_deg
 from hyperpose_core.geometry.world import World
 from hyperpose_core.inference.estimator import PoseEstimator
-from hyperpose_core.landmarks.landmark_map import LandmarkMap
-from hyperpose_core.refinement.checkpoint_map import check_map, map_beside
+from hyperpose_core.landmarks.landmark_map import NETWORK_KEY, LandmarkMap
+from hyperpose_core.refinement.checkpoint_map import check_map, load_map, map_beside
 from hyperpose_core.refinement.training_map import thinned, why_no_map
 from hyperpose_core.training.recipe import load_recipe
 
@@ -136,6 +139,32 @@ def test_a_map_that_is_not_the_checkpoints_is_refused(room_map, checkpoint, chan
     other = dataclasses.replace(load_checkpoint(checkpoint), **change)
     with pytest.raises(HyperPoseError, match=f"other.map: not this checkpoint's map: .*{reason}"):
         check_map(Path("other.map"), room_map, other)
+
+
+def test_features_of_another_network_are_told_and_not_used(checkpoint, room_map, tmp_path):
+    known = load_checkpoint(checkpoint)
+    features = np.ones((len(room_map.images), 128), dtype=np.float16)
+    images = dataclasses.replace(room_map.images, network_features=features)
+    path, told = tmp_path / "seen.map", []
+    for network, lines in ((known.network_digest, 0), ("0123456789abcdef", 1)):
+        dataclasses.replace(room_map, images=images, source={NETWORK_KEY: network}).save(path)
+        loaded = load_map(path, known, told.append)
+        assert len(told) == lines
+        assert (loaded.images.network_features is None) == (lines == 1)
+    assert "seen.map: its images' features are of network 0123456789abcdef" in told[0]
+
+
+def test_a_network_is_known_again_compressed_and_exported_but_not_trained_on(checkpoint, tmp_path):
+    known = load_checkpoint(checkpoint)
+    save_checkpoint(tmp_path / "small.safetensors", compress(known, plans_of("int8", 0.99)[0]))
+    trained_on = dataclasses.replace(
+        known, state={name: tensor + 1 for name, tensor in known.state.items()}, network_digest=None
+    )
+    save_checkpoint(tmp_path / "further.safetensors", trained_on)
+    assert load_checkpoint(tmp_path / "small.safetensors").network_digest == known.network_digest
+    assert load_checkpoint(tmp_path / "further.safetensors").network_digest != known.network_digest
+    metadata = metadata_of(known, {})
+    assert checkpoint_from_metadata(tmp_path / "x.onnx", metadata).network_digest == known.network_digest
 
 
 def test_a_damaged_map_is_told_in_a_line(checkpoint, labels, tmp_path, capsys):

@@ -15,7 +15,12 @@ import torch
 from torch import Tensor
 
 from hyperpose_core.checkpoint.normalisation import PositionNormalisation
-from hyperpose_core.checkpoint.tensor_file import read_tensor_file, tensor_file_size, write_tensor_file
+from hyperpose_core.checkpoint.tensor_file import (
+    read_tensor_file,
+    tensor_file_size,
+    tensors_digest,
+    write_tensor_file,
+)
 from hyperpose_core.errors import HyperPoseError
 from hyperpose_core.files import replacing
 from hyperpose_core.geometry.camera import CameraModel
@@ -55,6 +60,8 @@ class Checkpoint:
         validation: what it scored on held-out blocks, for people.
         compression: how the tensors were made smaller and what that changed, for people; None where they are
             the trained ones.
+        network_digest: tells the trained network from others, also when it was compressed or exported; None
+            before it is saved, and in older files.
     """
 
     architecture: str
@@ -71,6 +78,7 @@ class Checkpoint:
     training: Mapping[str, object] = field(default_factory=dict)
     validation: Mapping[str, object] = field(default_factory=dict)
     compression: Mapping[str, object] | None = None
+    network_digest: str | None = None
 
 
 def save_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
@@ -138,6 +146,7 @@ def checkpoint_content(checkpoint: Checkpoint) -> tuple[dict[str, Tensor], dict[
         "region": None if checkpoint.region is None else checkpoint.region.to_dict(),
         "training": dict(checkpoint.training),
         "validation": dict(checkpoint.validation),
+        "network_digest": checkpoint.network_digest or _digest(checkpoint),
     }
     if checkpoint.compression is not None:
         document["compression"] = dict(checkpoint.compression)
@@ -145,6 +154,10 @@ def checkpoint_content(checkpoint: Checkpoint) -> tuple[dict[str, Tensor], dict[
     for name, values in checkpoint.uncertainty.arrays().items():
         tensors[_UNCERTAINTY_PREFIX + name] = torch.from_numpy(np.ascontiguousarray(values))
     return tensors, {_VERSION_KEY: str(FORMAT_VERSION), _DOCUMENT_KEY: json.dumps(document)}
+
+
+def _digest(checkpoint: Checkpoint) -> str | None:
+    return tensors_digest(checkpoint.state) if checkpoint.state else None
 
 
 def _read_document(path: Path, metadata: Mapping[str, str]) -> Mapping[str, object]:
@@ -179,7 +192,8 @@ def _from_document(document: Mapping[str, object], tensors: Mapping[str, Tensor]
         float(data["normalisation"]["scale"]),
     )
     camera = data["camera"]
-    region, compression = data.get("region"), data.get("compression")  # older files lack them
+    # Older files lack them.
+    region, compression, digest = (data.get(name) for name in ("region", "compression", "network_digest"))
     return Checkpoint(
         architecture=str(data["architecture"]),
         options=dict(data["options"]),
@@ -195,4 +209,5 @@ def _from_document(document: Mapping[str, object], tensors: Mapping[str, Tensor]
         training=dict(data["training"]),
         validation=dict(data["validation"]),
         compression=None if compression is None else dict(compression),
+        network_digest=None if digest is None else str(digest),
     )

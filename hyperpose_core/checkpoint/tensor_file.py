@@ -6,6 +6,7 @@ they were. A file that is read while somebody writes into it is told by its chec
 
 from __future__ import annotations
 
+import hashlib
 import json
 import math
 import os
@@ -43,6 +44,7 @@ _LARGEST_HEADER_BYTES = 100_000_000  # the format's own limit
 _METADATA = "__metadata__"
 _CHECKSUM = "crc32"
 _NO_CHECKSUM = "0" * 8
+_DIGEST_DIGITS = 16
 
 
 def read_tensor_file(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
@@ -94,6 +96,16 @@ def tensor_file_size(tensors: Mapping[str, Tensor], metadata: Mapping[str, str])
     return len(_header(tensors, metadata, _NO_CHECKSUM)[0]) + sum(
         tensor.nbytes for tensor in tensors.values()
     )
+
+
+def tensors_digest(tensors: Mapping[str, Tensor]) -> str:
+    """Return 16 hexadecimal digits that tell tensors by their names, types, shapes and values from others."""
+    digest = hashlib.sha256()
+    for name in sorted(tensors):
+        tensor = tensors[name]
+        digest.update(json.dumps([name, _TYPE_NAMES[tensor.dtype], list(tensor.shape)]).encode())
+        digest.update(_bytes_of(tensor).data)
+    return digest.hexdigest()[:_DIGEST_DIGITS]
 
 
 def _header(

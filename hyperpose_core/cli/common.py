@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import sys
 from pathlib import Path
 
 from hyperpose_core.checkpoint.file import Checkpoint
@@ -112,8 +113,12 @@ def map_refiner_from(
     if arguments.no_map or (arguments.map is None and not path.is_file()):
         return None
     try:
-        return MapRefiner.load(path, checkpoint, camera)
+        return MapRefiner.load(path, checkpoint, camera, _note)
     except HyperPoseError as error:
         if arguments.map is not None:
             raise
         raise HyperPoseError(f"{error} (--no-map does without)") from error
+
+
+def _note(text: str) -> None:
+    print(f"note: {text}", file=sys.stderr)

@@ -20,6 +20,8 @@ from hyperpose_core.geometry.world import World
 from hyperpose_core.landmarks import map_file
 
 FORMAT_VERSION = 1
+NETWORK_KEY = "network"
+"""Where a map's `source` says which network its images' features are from, by its digest."""
 
 
 @dataclass(frozen=True, eq=False)

@@ -11,7 +11,7 @@ import numpy as np
 from hyperpose_core.datasets.records import PosedImage
 from hyperpose_core.errors import HyperPoseError
 from hyperpose_core.inference.estimator import PoseEstimator
-from hyperpose_core.landmarks.landmark_map import LandmarkMap
+from hyperpose_core.landmarks.landmark_map import NETWORK_KEY, LandmarkMap
 from hyperpose_core.landmarks.view_graph import Progress
 
 
@@ -37,4 +37,8 @@ def with_network_features(
     if not features.shape[1]:
         raise HyperPoseError(f"a {estimator.checkpoint.architecture} network gives no features of images")
     features /= np.maximum(np.linalg.norm(features, axis=1, keepdims=True), 1e-9)
-    return replace(content, images=replace(content.images, network_features=features.astype(np.float16)))
+    return replace(
+        content,
+        images=replace(content.images, network_features=features.astype(np.float16)),
+        source={**content.source, NETWORK_KEY: estimator.checkpoint.network_digest},
+    )

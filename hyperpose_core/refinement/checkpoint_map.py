@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +12,7 @@ from hyperpose_core.checkpoint.file import Checkpoint
 from hyperpose_core.errors import HyperPoseError
 from hyperpose_core.geometry.camera import CameraModel
 from hyperpose_core.geometry.world import World
-from hyperpose_core.landmarks.landmark_map import LandmarkMap
+from hyperpose_core.landmarks.landmark_map import NETWORK_KEY, LandmarkMap
 
 MAP_SUFFIX = ".map"
 
@@ -24,8 +26,13 @@ def map_beside(checkpoint: Path) -> Path:
     return checkpoint.with_suffix(MAP_SUFFIX)
 
 
-def load_map(path: Path, checkpoint: Checkpoint) -> LandmarkMap:
-    """Read a map for use with a checkpoint.
+def load_map(path: Path, checkpoint: Checkpoint, tell: Callable[[str], object]) -> LandmarkMap:
+    """Read a map for use with a checkpoint, without the features of another network.
+
+    Args:
+        path: the map's file.
+        checkpoint: what will be used with it.
+        tell: is told, in one line, what of the map cannot be used.
 
     Raises:
         HyperPoseError: the file is missing or damaged, or of another world, other scenes or another camera
@@ -33,7 +40,14 @@ def load_map(path: Path, checkpoint: Checkpoint) -> LandmarkMap:
     """
     content = LandmarkMap.load(path)
     check_map(path, content, checkpoint)
-    return content
+    known, network = content.source.get(NETWORK_KEY), checkpoint.network_digest
+    if content.images.network_features is None or None in (known, network) or known == network:
+        return content
+    tell(
+        f"{path}: its images' features are of network {known}, not of the checkpoint's, {network}: no image "
+        "is found by them; `hyperpose map build --checkpoint` writes the checkpoint's"
+    )
+    return replace(content, images=replace(content.images, network_features=None))
 
 
 def check_map(path: Path, content: LandmarkMap, checkpoint: Checkpoint) -> None:

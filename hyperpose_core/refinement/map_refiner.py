@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from hyperpose_core.checkpoint.file import Checkpoint
@@ -48,13 +48,15 @@ class MapRefiner:
         self._refiner = Refiner(content, settings)
 
     @classmethod
-    def load(cls, path: Path, checkpoint: Checkpoint, camera: CameraModel | None = None) -> MapRefiner:
-        """Read the map of a checkpoint.
+    def load(
+        cls, path: Path, checkpoint: Checkpoint, camera: CameraModel | None, tell: Callable[[str], object]
+    ) -> MapRefiner:
+        """Read the map of a checkpoint; for the arguments see `load_map` and the constructor.
 
         Raises:
             HyperPoseError: the file is missing, damaged or not this checkpoint's map.
         """
-        return cls(load_map(path, checkpoint), checkpoint, camera)
+        return cls(load_map(path, checkpoint, tell), checkpoint, camera)
 
     def refine(self, image: RgbImage, estimate: PoseEstimate, fallbacks: Sequence[Prior] = ()) -> Refinement:
         """Refine a network's answer to an image, RGB uint8 [H, W, 3], as it was read.

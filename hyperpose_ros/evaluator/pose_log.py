@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
 
@@ -11,6 +13,8 @@ from hyperpose_core.evaluation.comparison import Comparison
 from hyperpose_core.geometry.poses import Array, Pose
 
 _NANOSECONDS = 1e9
+
+_Item = TypeVar("_Item")
 
 
 @dataclass(frozen=True)
@@ -35,24 +39,27 @@ class MatchCounts:
 class PoseLog:
     """Collects poses by stamp; a pose that comes again (a bag played in a loop) replaces the earlier one.
 
+    A localizer that refines publishes a verified pose beside the network's of the same image. It is told by
+    being the verified one, so that the two are never scored as one.
+
     Args:
         tolerance_ns: how far an estimate's stamp may lie from the true pose's, nanoseconds.
     """
 
     def __init__(self, tolerance_ns: int = 0) -> None:
         self._tolerance_ns = tolerance_ns
-        self._estimates: dict[int, Pose] = {}
-        self._covariances: dict[int, Array] = {}
+        self._estimates: dict[int, list[Pose]] = {}
+        self._covariances: dict[int, list[Array]] = {}
         self._verified: dict[int, tuple[Pose, Array]] = {}
         self._truths: dict[int, Pose] = {}
 
     def add_estimate(self, stamp_ns: int, pose: Pose) -> None:
         """Add an estimated pose of the camera."""
-        self._estimates[stamp_ns] = pose
+        self._estimates.setdefault(stamp_ns, []).append(pose)
 
     def add_covariance(self, stamp_ns: int, covariance: Array) -> None:
         """Add the covariance [6, 6] of the estimate with this stamp."""
-        self._covariances[stamp_ns] = covariance
+        self._covariances.setdefault(stamp_ns, []).append(covariance)
 
     def add_verified(self, stamp_ns: int, pose: Pose, covariance: Array) -> None:
         """Add a pose of the camera that a landmark map has verified, and its covariance [6, 6]."""
@@ -83,7 +90,7 @@ class PoseLog:
         )
 
     def comparison(self, count_unanswered: bool = False) -> Comparison:
-        """Return the matched poses in the order of time.
+        """Return the matched poses in the order of time, the network's where a map has verified another.
 
         Args:
             count_unanswered: also take true poses without an estimate, as frames that were not answered.
@@ -92,9 +99,9 @@ class PoseLog:
             HyperPoseError: no estimate matches a true pose; the message says why.
         """
         rows = self._rows(count_unanswered)
-        covariances = [self._covariances.get(stamp) for stamp, _ in rows]
+        covariances = [self._covariance(stamp) for stamp, _ in rows]
         return Comparison.from_poses(
-            [self._estimates.get(stamp) for stamp, _ in rows],
+            [self._estimate(stamp) for stamp, _ in rows],
             [self._truths[truth] for _, truth in rows],
             stamps_ns=[stamp for stamp, _ in rows],
             covariances=covariances if any(item is not None for item in covariances) else None,
@@ -119,6 +126,16 @@ class PoseLog:
             stamps_ns=[stamp for stamp, _ in rows],
             covariances=[None if item is None else item[1] for item in found],
         )
+
+    def _estimate(self, stamp_ns: int) -> Pose | None:
+        verified = self._verified.get(stamp_ns)
+        poses = self._estimates.get(stamp_ns, [])
+        return _latest(pose for pose in poses if verified is None or not _equal(pose, verified[0]))
+
+    def _covariance(self, stamp_ns: int) -> Array | None:
+        verified = self._verified.get(stamp_ns)
+        found = self._covariances.get(stamp_ns, [])
+        return _latest(each for each in found if verified is None or not np.array_equal(each, verified[1]))
 
     def _rows(self, count_unanswered: bool) -> list[tuple[int, int]]:
         """Return the stamps of estimate and truth of each frame to score, in the order of time."""
@@ -158,6 +175,16 @@ class PoseLog:
             f"no stamp of {len(self._estimates)} estimates is within {tolerance_s:g} s of one of "
             f"{len(self._truths)} true poses; the nearest are {nearest_s:g} s apart"
         )
+
+
+def _equal(pose: Pose, other: Pose) -> bool:
+    return np.array_equal(pose.position, other.position) and np.array_equal(
+        pose.orientation, other.orientation
+    )
+
+
+def _latest(items: Iterable[_Item]) -> _Item | None:
+    return next(iter([*items][::-1]), None)
 
 
 def _nearest(stamps: np.ndarray[tuple[int], np.dtype[np.int64]], stamp: int) -> int | None:

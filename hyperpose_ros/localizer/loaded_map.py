@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -26,13 +27,16 @@ class LoadedMap:
     scene: str | None
 
     @classmethod
-    def load(cls, path: Path, checkpoint: Checkpoint, uses_camera_info: bool) -> LoadedMap:
+    def load(
+        cls, path: Path, checkpoint: Checkpoint, uses_camera_info: bool, tell: Callable[[str], object]
+    ) -> LoadedMap:
         """Load a map and check that images can be localised in it from a network's answers.
 
         Args:
             path: the file.
             checkpoint: the network's.
             uses_camera_info: whether the images' intrinsics come from camera_info.
+            tell: is told, in one line, what of the map cannot be used.
 
         Raises:
             HyperPoseError: the file is missing or damaged, it is of another world, scene or camera than the
@@ -44,7 +48,7 @@ class LoadedMap:
                 "camera_info and set use_camera_info to true"
             )
         scene = checkpoint.scenes[0] if len(checkpoint.scenes) == 1 else None
-        return cls(path, Refiner(load_map(path, checkpoint)), scene)
+        return cls(path, Refiner(load_map(path, checkpoint, tell)), scene)
 
     def describe(self) -> str:
         """Name the file and how much it holds."""

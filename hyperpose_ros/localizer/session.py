@@ -148,7 +148,7 @@ class Session:
         """
         values = self._parameters.values
         chosen = (values.device, values.engine, values.precision)
-        loaded = _with_map(LoadedCheckpoint.load(_checkpoint_path(values), *chosen), values)
+        loaded = self._with_map(LoadedCheckpoint.load(_checkpoint_path(values), *chosen), values)
         self._slot.swap(loaded)
         self._map_problem = _map_missing(loaded, values)
 
@@ -190,13 +190,25 @@ class Session:
         """
         values = self._parameters.values
         try:
-            loaded = _with_map(loaded, values)
+            loaded = self._with_map(loaded, values)
             self._map_problem = _map_missing(loaded, values)
         except HyperPoseError as error:
             self._map_problem = f"no refinement: {error}"
         if self._map_problem:
             self._node.get_logger().error(self._map_problem)
         return loaded
+
+    def _with_map(self, loaded: LoadedCheckpoint, values: LocalizerParameters) -> LoadedCheckpoint:
+        """Return a network with the map that the parameters ask for; as it is where they ask for none.
+
+        Raises:
+            HyperPoseError: the map is damaged, or does not go with the network.
+        """
+        path = Path(values.map) if values.map else map_beside(loaded.path)
+        if values.refinement == "off" or not (values.map or path.is_file()):
+            return loaded
+        checkpoint, tell = loaded.estimator.checkpoint, self._node.get_logger().warning
+        return replace(loaded, map=LoadedMap.load(path, checkpoint, values.use_camera_info, tell))
 
     def _create_refinement(self, locator: Locator, warnings: ThrottledWarnings) -> RefinementThread | None:
         values = self._parameters.values
@@ -226,19 +238,6 @@ def _create_inbox(
         )
 
     return Inbox(ledger, limits, lambda: node.get_clock().now().nanoseconds, cameras)
-
-
-def _with_map(loaded: LoadedCheckpoint, values: LocalizerParameters) -> LoadedCheckpoint:
-    """Return a network with the map that the parameters ask for; as it is where they ask for none.
-
-    Raises:
-        HyperPoseError: the map is damaged, or does not go with the network.
-    """
-    path = Path(values.map) if values.map else map_beside(loaded.path)
-    if values.refinement == "off" or not (values.map or path.is_file()):
-        return loaded
-    checkpoint = loaded.estimator.checkpoint
-    return replace(loaded, map=LoadedMap.load(path, checkpoint, values.use_camera_info))
 
 
 def _map_missing(loaded: LoadedCheckpoint, values: LocalizerParameters) -> str:
