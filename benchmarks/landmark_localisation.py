@@ -4,8 +4,9 @@
         --data-option camera=640,480,525.5,525.5,320,240 --noise 0.06 2 [--checkpoint kitchen.safetensors]
 
 Priors: `noisy`, the truth and an error of the given size; `random`, the pose of another place of the map,
-said to be as certain; `none`; and `network`, a checkpoint's answers. One thread. Time is the processor time
-of the process, which a busy machine makes longer, but less so than the time on the wall.
+said to be as certain; `none`, the whole map; with a checkpoint `network`, its answers, which are scored by
+themselves, too, and `retrieval`, its features of the image alone. One thread. Time is the processor time of
+the process, which a busy machine makes longer, but less so than the time on the wall; the network's is apart.
 """
 
 from __future__ import annotations
@@ -14,9 +15,8 @@ import argparse
 import sys
 import time
 from collections import Counter
-from collections.abc import Callable
-from dataclasses import dataclass
-from functools import partial
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import cv2
@@ -28,14 +28,13 @@ from hyperpose_core.cli.common import add_dataset_arguments, open_dataset_from
 from hyperpose_core.datasets.records import PosedImage
 from hyperpose_core.errors import HyperPoseError
 from hyperpose_core.geometry.camera import CameraModel
-from hyperpose_core.geometry.poses import Array, quaternion_to_rotation_vector, relative_quaternion
-from hyperpose_core.images import RgbImage
+from hyperpose_core.geometry.poses import Array, Pose, quaternion_to_rotation_vector, relative_quaternion
 from hyperpose_core.landmarks.landmark_map import LandmarkMap
 from hyperpose_core.landmarks.refinement import Prior, Refinement
 from hyperpose_core.landmarks.refiner import Refiner
 from hyperpose_core.uncertainty.fit import CHI_SQUARE_3, squared_mahalanobis
 
-PriorOf = Callable[[PosedImage, RgbImage], Prior | None]
+PriorOf = Callable[[int, PosedImage], Prior | None]
 
 
 @dataclass(frozen=True, eq=False)
@@ -78,46 +77,67 @@ def run(arguments: argparse.Namespace) -> int:
     print(f"{data.name}: {len(images)} images, {len(refiner.map.landmarks)} landmarks")
     calibration = refiner.map.calibration or {}
     one = np.array(calibration["one_covariance"]) if "one_covariance" in calibration else None
-    for name, prior_of in _priors(arguments, refiner).items():
+    for name, prior_of in _priors(arguments, refiner, images).items():
         outcomes = [
-            _outcome(refiner, image, data.camera, prior_of)
-            for image in tqdm(images, desc=name, unit="image", leave=False, disable=None)
+            _outcome(refiner, image, data.camera, prior_of(index, image))
+            for index, image in enumerate(tqdm(images, desc=name, unit="image", leave=False, disable=None))
         ]
         print("\n".join(_lines(name, outcomes, one)), flush=True)
     return 0
 
 
-def _priors(arguments: argparse.Namespace, refiner: Refiner) -> dict[str, PriorOf]:
+def _priors(
+    arguments: argparse.Namespace, refiner: Refiner, images: Sequence[PosedImage]
+) -> dict[str, PriorOf]:
     noise, generator = PriorNoise(*arguments.noise), np.random.default_rng(0)
     priors: dict[str, PriorOf] = {
-        "noisy": lambda image, _: noise.prior(image.pose, None, generator),
-        "random": lambda image, _: random_prior(refiner.map, noise, generator),
-        "none": lambda image, _: None,
+        "noisy": lambda _, image: noise.prior(image.pose, None, generator),
+        "random": lambda _, image: random_prior(refiner.map, noise, generator),
+        "none": lambda _, image: None,
     }
     if arguments.checkpoint is not None:
-        # Only a checkpoint needs torch.
-        from hyperpose_core.inference.estimator import PoseEstimator
-
-        priors["network"] = partial(_network_prior, PoseEstimator.load(arguments.checkpoint, "cpu"))
+        answers = _network_priors(arguments.checkpoint, images)
+        priors["network"] = lambda index, _: answers[index]
+        priors["retrieval"] = lambda index, _: replace(answers[index], pose=None, covariance=None)
     return {name: priors[name] for name in arguments.priors or priors}
 
 
-def _network_prior(estimator: object, image: PosedImage, pixels: RgbImage) -> Prior:
-    estimate = estimator.estimate([pixels])[0]  # type: ignore[attr-defined]
-    return Prior(estimate.pose, estimate.covariance, estimate.scene)
+def _network_priors(checkpoint: Path, images: Sequence[PosedImage]) -> list[Prior]:
+    """Ask a network about images, and print how far off it is and what it takes."""
+    # Only a checkpoint needs torch.
+    import torch
+
+    from hyperpose_core.inference.estimator import PoseEstimator
+    from hyperpose_core.refinement.prior import prior_of
+
+    torch.set_num_threads(1)
+    estimator = PoseEstimator.load(checkpoint, "cpu")
+    priors, residuals, milliseconds = [], [], []
+    for image in tqdm(images, desc="network", unit="image", leave=False, disable=None):
+        pixels = image.read()
+        begin = time.process_time()
+        estimate = estimator.estimate([pixels])[0]
+        milliseconds.append(1e3 * (time.process_time() - begin))
+        priors.append(prior_of(estimate))
+        residuals.append(_residual(estimate.pose, image.pose))
+    print(f"network alone: processor time {np.median(milliseconds):.0f} ms")
+    print(_error_line("of all", np.array(residuals)), flush=True)
+    return priors
 
 
-def _outcome(refiner: Refiner, image: PosedImage, camera: CameraModel, prior_of: PriorOf) -> Outcome:
+def _residual(pose: Pose | None, truth: Pose) -> Array:
+    if pose is None:
+        return np.full(6, np.inf)
+    turn = quaternion_to_rotation_vector(relative_quaternion(truth.orientation, pose.orientation))
+    return np.concatenate([pose.position - truth.position, turn])
+
+
+def _outcome(refiner: Refiner, image: PosedImage, camera: CameraModel, prior: Prior | None) -> Outcome:
     pixels = image.read()
-    prior = prior_of(image, pixels)
     begin = time.process_time()
     answer = refiner.refine(pixels, camera, prior)
     seconds = time.process_time() - begin
-    if answer.pose is None:
-        return Outcome(answer, np.full(6, np.inf), seconds)
-    turn = relative_quaternion(image.pose.orientation, answer.pose.orientation)
-    shift = answer.pose.position - image.pose.position
-    return Outcome(answer, np.concatenate([shift, quaternion_to_rotation_vector(turn)]), seconds)
+    return Outcome(answer, _residual(answer.pose, image.pose), seconds)
 
 
 def _lines(name: str, outcomes: list[Outcome], one: Array | None) -> list[str]:
@@ -139,15 +159,15 @@ def _lines(name: str, outcomes: list[Outcome], one: Array | None) -> list[str]:
     if verified:
         residuals = np.array([outcome.residual for outcome in verified])
         covariances = np.array([outcome.answer.covariance for outcome in verified])
-        lines += [_error_line(residuals), _covariance_line(residuals, covariances, one)]
+        lines += [_error_line("of the verified", residuals), _covariance_line(residuals, covariances, one)]
     return lines
 
 
-def _error_line(residuals: Array) -> str:
+def _error_line(name: str, residuals: Array) -> str:
     positions = np.linalg.norm(residuals[:, :3], axis=1)
     degrees = np.degrees(np.linalg.norm(residuals[:, 3:], axis=1))
     return (
-        f"  of the verified: {np.median(positions):.4f} m, {np.median(degrees):.3f} deg; "
+        f"  {name}: {np.median(positions):.4f} m, {np.median(degrees):.3f} deg; "
         f"95%: {np.quantile(positions, 0.95):.3f} m, {np.quantile(degrees, 0.95):.2f} deg; "
         f"within 0.15 m {np.mean(positions < 0.15):.1%}, 0.5 m {np.mean(positions < 0.5):.1%}"
     )
@@ -185,7 +205,7 @@ def _parser() -> argparse.ArgumentParser:
         help="error of noisy and random priors (default: 0.06 2)",
     )
     parser.add_argument("--checkpoint", type=Path, help="network whose answers are priors, too")
-    parser.add_argument("--priors", nargs="+", choices=("noisy", "random", "none", "network"))
+    parser.add_argument("--priors", nargs="+", choices=("noisy", "random", "none", "network", "retrieval"))
     parser.add_argument("--every", type=int, default=1, help="take every so many images (default: all)")
     return parser
 
