@@ -58,9 +58,21 @@ def test_answers_that_turn_with_the_camera_are_kept_and_errors_that_do_not_cance
     positions = np.tile(truth.position, (7, 1))
     positions[1:4] += 0.3
     positions[4:] -= 0.3
-    position, orientation = views.average(positions, orientations)
+    position, orientation = views.average(positions, orientations, np.zeros(7, dtype=np.int64))
     np.testing.assert_allclose(position[0], truth.position, atol=1e-12)
     assert orientation_errors_deg(orientation[0], truth.orientation) < 1e-9
+
+
+def test_views_taken_for_another_scene_are_no_part_of_the_average() -> None:
+    views = TurnedViews(9.0, CAMERA, Preprocessing(resize=(96, 128), crop=None))
+    orientations = np.tile([1.0, 0.0, 0.0, 0.0], (7, 1))
+    positions = np.tile([1.0, 2.0, 3.0], (7, 1))
+    positions[[2, 5]] += 100.0  # the other scene's world is elsewhere
+    orientations[[2, 5]] = np.nan
+    position, _ = views.average(positions, orientations, np.array([0, 0, 1, 0, 0, 1, 0]))
+    np.testing.assert_allclose(position[0], [1.0, 2.0, 3.0], atol=1e-12)
+    alone, _ = views.average(positions, orientations, np.array([1, 0, 0, 0, 0, 0, 0]))
+    np.testing.assert_allclose(alone[0], positions[0])
 
 
 def test_the_estimator_averages_what_it_says_of_each_view(tmp_path: Path) -> None:

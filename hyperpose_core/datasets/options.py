@@ -8,6 +8,9 @@ from collections.abc import Sequence
 from hyperpose_core.errors import HyperPoseError
 from hyperpose_core.geometry.camera import CameraModel
 
+CAMERA_ADVICE = "the dataset option camera=WIDTH,HEIGHT,FX,FY,CX,CY in pixels (RobotCar's is sdk=FOLDER)"
+"""What to give where the camera's intrinsics are not known and are needed."""
+
 
 def parse_assignments(texts: Sequence[str]) -> dict[str, str]:
     """Read options as a command line gives them, each NAME=VALUE.

@@ -191,7 +191,7 @@ class PoseEstimator:
         if self.checkpoint.orientation_convention == "world_to_camera":
             orientations = orientations * np.array([1.0, -1.0, -1.0, -1.0])
         if self._views is not None:
-            positions, orientations = self._views.average(positions, orientations)
+            positions, orientations = self._views.average(positions, orientations, chosen)
             scenes = None if scenes is None else self._views.of_images(scenes)
             chosen, features = self._views.of_images(chosen), self._views.of_images(features)
         with np.errstate(invalid="ignore", divide="ignore"):

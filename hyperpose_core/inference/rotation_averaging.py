@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor
 
@@ -13,6 +14,7 @@ from hyperpose_core.geometry.camera import CameraModel
 from hyperpose_core.geometry.poses import Array
 from hyperpose_core.geometry.torch_rotations import multiply_quaternions, rotation_vectors_to_quaternions
 from hyperpose_core.images import Preprocessing
+from hyperpose_core.view_synthesis.lens import check_lens
 from hyperpose_core.view_synthesis.rotation import turn_images
 
 
@@ -20,7 +22,8 @@ class TurnedViews:
     """Asks a network about turned copies of each image, too, and averages its answers, turned back.
 
     One copy turned either way about each axis, and the image itself: seven views an image. An answer's errors
-    differ from view to view, and their average is smaller. The scene is the unturned image's.
+    differ from view to view, and their average is smaller. The scene is the unturned image's; views that a
+    multi-scene network takes for another scene, whose world is another, are left out of the average.
     """
 
     def __init__(self, turn_deg: float, camera: CameraModel | None, preprocessing: Preprocessing) -> None:
@@ -32,7 +35,7 @@ class TurnedViews:
             preprocessing: how they become the network's input.
 
         Raises:
-            HyperPoseError: the angle is not between 0 and 45, or the camera is not known.
+            HyperPoseError: the angle is not between 0 and 45, or the camera or its lens is not known.
         """
         if not 0 < turn_deg < 45:
             raise HyperPoseError(f"a virtual turn of {turn_deg:g} degrees: give more than 0 and less than 45")
@@ -41,6 +44,7 @@ class TurnedViews:
                 "virtual turns need the camera's intrinsics, which this checkpoint doesn't know; train it "
                 "with the dataset option camera=WIDTH,HEIGHT,FX,FY,CX,CY"
             )
+        check_lens(camera)
         self._camera = preprocessing.input_camera(camera)
         axes = torch.cat([torch.zeros(1, 3), torch.eye(3), -torch.eye(3)]).double()
         self._turns = rotation_vectors_to_quaternions(axes * math.radians(turn_deg))
@@ -51,21 +55,30 @@ class TurnedViews:
         turns = self._turns.repeat(len(inputs), 1)
         return turn_images(inputs.repeat_interleave(count, dim=0), turns, self._camera)
 
-    def average(self, positions: Array, orientations: Array) -> tuple[Array, Array]:
+    def average(
+        self, positions: Array, orientations: Array, scenes: npt.NDArray[np.int64]
+    ) -> tuple[Array, Array]:
         """Return the mean position [N, 3] and orientation [N, 4] of each image's views.
 
         Args:
             positions: of the views, [N * 7, 3].
             orientations: of the views, camera-to-world quaternions of any norm but zero, [N * 7, 4].
+            scenes: what each view was taken for, scene ids [N * 7].
         """
         count = len(self._turns)
+        by_image = scenes.reshape(-1, count)
+        counted = (by_image == by_image[:, :1])[..., None]
         with np.errstate(invalid="ignore", divide="ignore"):
             unit = orientations / np.linalg.norm(orientations, axis=1, keepdims=True)
         back = (self._turns * torch.tensor([1.0, -1.0, -1.0, -1.0])).repeat(len(unit) // count, 1)
         turned_back = multiply_quaternions(torch.from_numpy(unit), back).numpy().reshape(-1, count, 4)
         # q and -q are one rotation: all take the first view's side.
         sides = np.where(np.sum(turned_back * turned_back[:, :1], axis=2, keepdims=True) < 0, -1.0, 1.0)
-        return positions.reshape(-1, count, 3).mean(axis=1), (turned_back * sides).sum(axis=1)
+        # Not by factors of zero: what is left out need not be finite.
+        return (
+            positions.reshape(-1, count, 3).mean(axis=1, where=counted),
+            (turned_back * sides).sum(axis=1, where=counted),
+        )
 
     def of_images(self, values: np.ndarray) -> np.ndarray:
         """Return the rows [N, ...] of the unturned images among those of all views [N * 7, ...]."""

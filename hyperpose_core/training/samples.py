@@ -14,6 +14,7 @@ from torch import Tensor
 
 from hyperpose_core.checkpoint.normalisation import PositionNormalisation
 from hyperpose_core.datasets.image_cache import ImageCache
+from hyperpose_core.datasets.options import CAMERA_ADVICE
 from hyperpose_core.datasets.records import PosedImageSet
 from hyperpose_core.errors import HyperPoseError
 from hyperpose_core.images import Preprocessing
@@ -23,6 +24,7 @@ from hyperpose_core.training.recipe import Recipe
 from hyperpose_core.training.split import split_blocks
 from hyperpose_core.training.virtual_views import VirtualViews
 from hyperpose_core.uncertainty.region import TrainedRegion
+from hyperpose_core.view_synthesis.lens import check_lens
 
 
 class Batch(NamedTuple):
@@ -174,10 +176,12 @@ class Samples:
         camera = None
         if self.data.camera is not None:
             camera = self.data.camera.resized(*self._cache.size)
+            if augmentation.virtual_rotation_deg > 0 or augmentation.moves_cameras:
+                check_lens(camera)
         elif augmentation.virtual_rotation_deg > 0:
             raise HyperPoseError(
-                f"{self.data.name}: virtual rotations need the camera's intrinsics; give the dataset option "
-                "camera=WIDTH,HEIGHT,FX,FY,CX,CY or set augmentation.virtual_rotation_deg to 0"
+                f"{self.data.name}: virtual rotations need the camera's intrinsics; give {CAMERA_ADVICE}, or "
+                "set augmentation.virtual_rotation_deg to 0"
             )
         return Augmenter(augmentation, self._recipe.crop, camera)
 

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from hyperpose_core.datasets.image_cache import ImageCache
+from hyperpose_core.datasets.options import CAMERA_ADVICE
 from hyperpose_core.datasets.records import PosedImageSet
 from hyperpose_core.errors import HyperPoseError
 from hyperpose_core.geometry.poses import Array, matrix_to_quaternion, quaternion_to_rotation_vector
@@ -48,8 +49,8 @@ class VirtualViews:
         """
         if data.camera is None:
             raise HyperPoseError(
-                f"{data.name}: virtual moves need the camera's intrinsics; give the dataset option "
-                "camera=WIDTH,HEIGHT,FX,FY,CX,CY or set augmentation.virtual_translation_m and "
+                f"{data.name}: virtual moves need the camera's intrinsics; give {CAMERA_ADVICE}, or "
+                "set augmentation.virtual_translation_m and "
                 "augmentation.virtual_interpolation_m to 0"
             )
         self._translation = augmentation.virtual_translation_m

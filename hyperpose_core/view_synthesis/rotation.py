@@ -1,7 +1,9 @@
 """Virtual turns of a camera about its centre.
 
 They are exact: a camera that turns about its centre sees the same rays, so the new image is a homography
-K R K^-1 of the old one, and the camera's orientation turns by R. Beyond the old image its border is repeated.
+K R K^-1 of the old one, and the camera's orientation turns by R. Images of a lens that bends lines stay as
+bent as they were: each pixel's ray is found, turned and seen through the lens again. Beyond the old image its
+border is repeated.
 """
 
 from __future__ import annotations

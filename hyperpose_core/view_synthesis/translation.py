@@ -15,7 +15,7 @@ from torch.nn import functional
 
 from hyperpose_core.geometry.camera import CameraModel
 from hyperpose_core.geometry.torch_rotations import quaternions_to_matrices
-from hyperpose_core.view_synthesis.projection import pixel_rays, sampling_grid
+from hyperpose_core.view_synthesis.projection import pixel_rays, plane_pixels, sampling_grid
 
 
 class Moves(NamedTuple):
@@ -69,8 +69,7 @@ def _carried(inverse_depths: Tensor, translations: Tensor, rotations: Tensor, ca
     rays = pixel_rays(camera, height, width)[None] - inverse_depths[:, None] * translations[:, :, None, None]
     points = torch.einsum("nji,njhw->nihw", rotations, rays)
     depth = points[:, 2].clamp(min=1e-3)
-    x = points[:, 0] / depth * camera.fx + camera.cx
-    y = points[:, 1] / depth * camera.fy + camera.cy
+    x, y = plane_pixels(camera, points[:, 0] / depth, points[:, 1] / depth)
     arriving = inverse_depths / depth
     target = torch.zeros(count, height * width)
     # Each point covers the four pixels around it: surfaces stay closed where they are seen from nearer by.
