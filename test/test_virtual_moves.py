@@ -20,6 +20,7 @@ from hyperpose_core.training.augmentation import random_numbers
 from hyperpose_core.training.recipe import Augmentation, Recipe, ValidationRecipe
 from hyperpose_core.training.samples import Samples
 from hyperpose_core.view_synthesis.depth_maps import DepthMaps, choose_neighbours
+from hyperpose_core.view_synthesis.plane_sweep import inverse_depths
 from hyperpose_core.view_synthesis.projection import pixel_rays
 from hyperpose_core.view_synthesis.rotation import turn_images
 from hyperpose_core.view_synthesis.translation import move_images
@@ -156,6 +157,39 @@ def test_depth_is_estimated_once_and_again_where_poses_change(walk: PosedImageSe
     images[3] = replace(images[3], pose=images[3].pose @ Pose(np.array([0.02, 0, 0]), [1.0, 0, 0, 0]))
     depth_maps(replace(walk, images=tuple(images)), tmp_path)
     assert (tmp_path / "depth.npz").stat().st_mtime_ns != written
+
+
+def test_depth_follows_what_the_images_show(walk: PosedImageSet, tmp_path: Path) -> None:
+    """Other pixels under the same names and poses are another scene."""
+    folder = tmp_path / "images"
+    folder.mkdir()
+    images = tuple(replace(image, path=folder / image.path.name) for image in walk.images)
+    for image, source in zip(images, walk.images, strict=True):
+        image.path.write_bytes(source.path.read_bytes())
+    data = replace(walk, images=images)
+    first = depth_maps(data, tmp_path)
+    for image in images:
+        cv2.imwrite(str(image.path), np.roll(cv2.imread(str(image.path)), 40, axis=0))
+    assert not torch.equal(depth_maps(data, tmp_path).batch([6]), first.batch([6]))
+
+
+def test_an_interrupted_estimation_of_depth_goes_on(walk: PosedImageSet, tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.setattr("hyperpose_core.view_synthesis.depth_maps._IMAGES_A_PART", 4)
+    whole = depth_maps(walk, tmp_path / "whole").batch(range(14))
+    estimated: list[int] = []
+
+    def interrupted(*arguments):
+        estimated.append(1)
+        if len(estimated) == 10:
+            raise KeyboardInterrupt
+        return inverse_depths(*arguments)
+
+    monkeypatch.setattr("hyperpose_core.view_synthesis.depth_maps.inverse_depths", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        depth_maps(walk, tmp_path / "parts")
+    assert torch.equal(depth_maps(walk, tmp_path / "parts").batch(range(14)), whole)
+    assert len(estimated) == 10 + 6  # the eight of two whole parts are not estimated again
+    assert not (tmp_path / "parts" / "depth_parts").exists()
 
 
 def test_labels_move_with_the_camera_and_images_fit_them(walk: PosedImageSet, tmp_path: Path) -> None:

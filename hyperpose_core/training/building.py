@@ -21,9 +21,8 @@ def preprocessing_of(recipe: Recipe) -> Preprocessing:
     # Other options may still miss what only the images can say, such as their size.
     backbone = {name: value for name, value in recipe.model_options.items() if name == "backbone"}
     mean, std = default_normalisation(recipe.model, backbone)
-    resize = recipe.resize if isinstance(recipe.resize, int) else (recipe.resize[0], recipe.resize[-1])
     try:
-        return Preprocessing(resize=resize, crop=recipe.crop, mean=mean, std=std)
+        return Preprocessing(resize=recipe.resize, crop=recipe.crop, mean=mean, std=std)
     except ValueError as error:
         raise HyperPoseError(f"recipe: {error}") from error
 

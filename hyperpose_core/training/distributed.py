@@ -43,12 +43,16 @@ class ProcessGroup:
         return self.rank == 0
 
     def share(self, batch: Sequence[_Item]) -> Sequence[_Item]:
-        """Return this process's part of a batch."""
-        return batch[self.rank :: self.size]
+        """Return this process's part of a batch.
+
+        Where there are fewer samples than processes, those left over take the first one, too, at no weight: a
+        step that one of them left out would keep the others waiting for its gradients.
+        """
+        return batch[self.rank :: self.size] or batch[:1]
 
     def weight(self, batch: Sequence[object]) -> float:
         """Return the factor that makes the average of all processes' mean losses the batch's mean."""
-        return len(self.share(batch)) * self.size / len(batch)
+        return len(batch[self.rank :: self.size]) * self.size / len(batch)
 
     def synchronised(self, module: nn.Module) -> nn.Module:
         """Wrap a module so that gradients are averaged over the processes; alone, return it as it is."""

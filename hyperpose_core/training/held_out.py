@@ -43,7 +43,7 @@ def calibrated(checkpoint: Checkpoint, samples: Samples, seed: int, device: str 
     ]
     answers = Answers(*(np.concatenate(values) for values in zip(*copies, strict=True)))
     frames = np.concatenate([held_out, held_out])
-    usable = np.isfinite(np.hstack([answers.positions, answers.orientations])).all(axis=1)
+    usable = _finite(answers)
     usable &= answers.scenes == samples.scene_indices()[frames]
     answers, frames = answers.rows(usable), frames[usable]
     data = samples.data
@@ -61,12 +61,19 @@ def _remember(estimator: PoseEstimator, samples: Samples) -> TrainingMemory:
     training = np.asarray(samples.training, dtype=np.int64)
     kept = training[TrainingMemory.choose(samples.scene_indices()[training])]
     answers = _ask(estimator, kept, lambda indices: samples.plain_batch(indices, estimator.device).images)
+    kept, answers = kept[_finite(answers)], answers.rows(_finite(answers))
     return TrainingMemory(
         answers.features,
         samples.data.positions()[kept],
         samples.data.orientations()[kept],
         samples.scene_indices()[kept],
     )
+
+
+def _finite(answers: Answers) -> npt.NDArray[np.bool_]:
+    """Return of which images every value is finite, [N]."""
+    values = np.hstack([answers.features, answers.positions, answers.orientations])
+    return np.asarray(np.isfinite(values).all(axis=1))
 
 
 def _ask(

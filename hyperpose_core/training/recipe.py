@@ -9,7 +9,7 @@ from dataclasses import field
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
+from pydantic import ConfigDict, Field, TypeAdapter, ValidationError, field_validator
 from pydantic.dataclasses import dataclass
 
 from hyperpose_core.errors import HyperPoseError
@@ -163,8 +163,8 @@ class Recipe:
     pretrained: bool = True
     frozen_backbone_stride: Literal[0, 8, 16, 32] = 0
     batch_norm_momentum: float | None = Field(default=None, gt=0, le=1)
-    resize: int | list[int] = 256
-    crop: int | None = 224
+    resize: int | tuple[int, int] = 256
+    crop: int | None = Field(default=224, gt=0)
     batch_size: int = Field(default=8, gt=1)
     balance_scenes: bool = False
     epochs: int = Field(default=10, gt=0)
@@ -181,6 +181,15 @@ class Recipe:
     feature_variants: int | None = Field(default=None, ge=0)
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
     on_bad_batch: Literal["stop", "skip"] = "stop"
+
+    @field_validator("resize", mode="before")
+    @classmethod
+    def _check_resize(cls, value: object) -> object:
+        # A union's own errors say what is wrong with the last of its kinds only.
+        sizes = tuple(value) if isinstance(value, (list, tuple)) and len(value) == 2 else (value,)
+        if not all(type(size) is int and size > 0 for size in sizes):
+            raise ValueError("expected the shorter side in pixels, or [height, width]")
+        return sizes if len(sizes) == 2 else value
 
     def stage_epochs(self) -> list[int]:
         """Return how many epochs each stage takes."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import itertools
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -27,6 +27,7 @@ from hyperpose_core.evaluation.plot_style import (
     style_axes,
 )
 from hyperpose_core.files import replace_text
+from hyperpose_core.geometry.poses import Array
 from hyperpose_core.training.run_folder import EpochResult, RunFolder, read_identity
 from hyperpose_core.untrusted import reading
 
@@ -98,21 +99,28 @@ def held_out_figure(history: Sequence[EpochResult]) -> Figure:
         ),
     )
     for axes, (values, colour, name, form) in zip(figure.subplots(1, 2), columns, strict=True):
-        axes.plot(epochs, values, ".-", color=colour)
-        least = int(np.nanargmin(values))
-        label = f"least: {form(values[least])}, epoch {epochs[least]}"
-        axes.plot([epochs[least]], [values[least]], "o", color=INK, label=label)
+        finite = np.where(np.isfinite(values), values, np.nan)
+        axes.plot(epochs, finite, ".-", color=colour)
+        _mark_least(axes, epochs, finite, form)
         for start in starts:
             axes.axvline(start, color=MUTED, linestyle=":", linewidth=1.0)
         axes.set(xlabel="epoch", ylabel=f"median {name}")
-        if np.nanmax(values) > 10 * np.nanmin(values) > 0:
-            axes.set_yscale("log")
-        else:
-            axes.set_ylim(0.0, 1.1 * float(np.nanmax(values)))
         _whole_epochs(axes, epochs)
-        axes.legend(fontsize=8, frameon=False)
         style_axes(axes)
     return figure
+
+
+def _mark_least(axes: Axes, epochs: Sequence[int], values: Array, form: Callable[[float], str]) -> None:
+    if np.isnan(values).all():
+        return
+    least = int(np.nanargmin(values))
+    label = f"least: {form(values[least])}, epoch {epochs[least]}"
+    axes.plot([epochs[least]], [values[least]], "o", color=INK, label=label)
+    if np.nanmax(values) > 10 * np.nanmin(values) > 0:
+        axes.set_yscale("log")
+    else:
+        axes.set_ylim(0.0, 1.1 * float(np.nanmax(values)))
+    axes.legend(fontsize=8, frameon=False)
 
 
 def _whole_epochs(axes: Axes, epochs: Sequence[int]) -> None:

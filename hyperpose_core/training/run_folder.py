@@ -45,8 +45,9 @@ class EpochResult:
         epoch: counted from 1 through all stages.
         stage: counted from 1.
         training_loss: mean of the total loss over the epoch's steps.
-        position_median_m: on held-out blocks, metres; NaN where none are held out.
-        orientation_median_deg: on held-out blocks, degrees; NaN where none are held out.
+        position_median_m: on held-out blocks, metres; NaN where none are held out, infinite where half of the
+            answers are not finite.
+        orientation_median_deg: the same of orientations, degrees.
         images_per_second: images trained on a second, decoding and validation not counted.
     """
 
@@ -90,7 +91,7 @@ class RunFolder:
             self._lock = None
 
     def open(self, identity: dict[str, Any], resume: bool, device: torch.device) -> dict[str, Any] | None:
-        """Begin a run, or find the one to go on with.
+        """Begin a run, or find the one to go on with; of several processes, the first one's part.
 
         Args:
             identity: what makes it this run: recipe, data and seed, as plain data.
@@ -103,24 +104,38 @@ class RunFolder:
         Raises:
             HyperPoseError: the folder holds a run and `resume` is not set, or another run, or a damaged one.
         """
-        state_file, identity_file = self.path / _STATE_FILE, self.path / _IDENTITY_FILE
-        if not state_file.exists():
-            replace_text(identity_file, yaml.safe_dump(identity, sort_keys=False), "recipe")
+        if not (self.path / _STATE_FILE).exists():
+            replace_text(self.path / _IDENTITY_FILE, yaml.safe_dump(identity, sort_keys=False), "recipe")
             (self.path / _HISTORY_FILE).unlink(missing_ok=True)
             return None
         if not resume:
             raise HyperPoseError(
                 f"{self.path}: holds a training run; use --resume to go on, or another folder"
             )
+        state = self.state(identity, device)
+        if state is not None:
+            with reading(self.path / _STATE_FILE, "state of the training"):
+                self._forget_epochs_after(int(state["epochs"]))
+        return state
+
+    def state(self, identity: dict[str, Any], device: torch.device) -> dict[str, Any] | None:
+        """Return the state that `save` was given last, None where there is none; writes nothing.
+
+        Raises:
+            HyperPoseError: it is another run's, or damaged.
+        """
+        state_file = self.path / _STATE_FILE
+        if not state_file.exists():
+            return None
         if read_identity(self.path) != identity:
             raise HyperPoseError(
-                f"{identity_file}: the run there has another recipe, seed or data; use another folder"
+                f"{self.path / _IDENTITY_FILE}: the run there has another recipe, seed or data; use another "
+                "folder"
             )
         with reading(state_file, "state of the training"):
             state: dict[str, Any] = load_pickled_tensors(state_file, device)
             if not set(state) >= _STATE_KEYS:
                 raise KeyError(min(_STATE_KEYS - set(state)))
-            self._forget_epochs_after(int(state["epochs"]))
         return state
 
     def save(self, checkpoint: Checkpoint, state: dict[str, Any], is_best: bool) -> None:

@@ -118,7 +118,10 @@ class Trainer:
             self._folder.release()
 
     def _run(self, identity: dict[str, Any], resume: bool) -> Path:
-        state = self._folder.open(identity, resume, self._device) if self._group.is_first or resume else None
+        state = self._folder.open(identity, resume, self._device) if self._group.is_first else None
+        self._group.wait()
+        if resume and not self._group.is_first:
+            state = self._folder.state(identity, self._device)
         done = self._restore(state)
         first = 0
         with freed_memory_kept():
@@ -234,7 +237,8 @@ class Trainer:
         position, orientation, uncertainty = validate(self.network, self._samples, self._device)
         result = EpochResult(epoch + 1, stage + 1, loss, position, orientation, images_per_second)
         score = position / self._samples.normalisation.scale + np.radians(orientation)
-        is_best = not score >= self._best_score  # NaN, where nothing is held out: the last is the best
+        # NaN, where nothing is held out: the last is the best.
+        is_best = np.isnan(score) or score <= self._best_score
         if is_best:
             self._best_score = float(score)
         self._folder.record(result)

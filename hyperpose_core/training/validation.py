@@ -21,7 +21,8 @@ _BATCH = 32
 def validate(network: PoseModel, samples: Samples, device: torch.device) -> tuple[float, float, Uncertainty]:
     """Return median position (m) and orientation (deg) errors and the covariance on held-out blocks.
 
-    NaN and an unknown covariance where nothing is held out. Leaves the network in evaluation mode.
+    NaN and an unknown covariance where nothing is held out. An answer that is not finite is an infinite
+    error, and says nothing of the covariance. Leaves the network in evaluation mode.
     """
     held_out, data = samples.validation, samples.data
     if not held_out:
@@ -35,11 +36,17 @@ def validate(network: PoseModel, samples: Samples, device: torch.device) -> tupl
     orientations = torch.cat([output.orientation for output in outputs]).double().cpu().numpy()
     positions = samples.normalisation.denormalize(positions, _chosen_scenes(outputs))
     true_positions, true_orientations = data.positions()[held_out], data.orientations()[held_out]
-    residuals = pose_residuals(positions, orientations, true_positions, true_orientations)
+    finite = np.isfinite(np.hstack([positions, orientations])).all(axis=1)
+    finite &= np.any(np.nan_to_num(orientations) != 0.0, axis=1)
+    answered = (positions[finite], orientations[finite], true_positions[finite], true_orientations[finite])
+    position_m, orientation_deg = np.full((2, len(held_out)), np.inf)
+    position_m[finite] = position_errors(answered[0], answered[2])
+    orientation_deg[finite] = orientation_errors_deg(answered[1], answered[3])
+    source = f"{len(held_out)} frames held out of training"
     return (
-        float(np.median(position_errors(positions, true_positions))),
-        float(np.median(orientation_errors_deg(orientations, true_orientations))),
-        Uncertainty.from_residuals(*residuals, source=f"{len(held_out)} frames held out of training"),
+        float(np.median(position_m)),
+        float(np.median(orientation_deg)),
+        Uncertainty.from_residuals(*pose_residuals(*answered), source=source),
     )
 
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+import shutil
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -30,7 +32,8 @@ _NEAREST, _FARTHEST = 0.2, 2.5  # how far apart two cameras may be, in baselines
 _LARGEST_ANGLE_DEG = 30.0
 _REDUCTION = 2  # of the images: depth needs fewer pixels than colour
 _AGREEMENT = 0.1  # relative difference of two images' inverse depths that is still one surface
-_VERSION = 1  # of the method; a cache of another one is made anew
+_VERSION = 2  # of the method; a cache of another one is made anew
+_IMAGES_A_PART = 32  # that an interruption costs at most
 
 
 class DepthMaps:
@@ -63,9 +66,10 @@ class DepthMaps:
         path = folder / "depth.npz"
         key = _fingerprint(images, indices, pixels, camera, baseline)
         if (maps := _kept(path, key)) is None:
-            maps = _estimated(images, indices, pixels, camera, baseline).half()
-            with replacing(path, "depth maps") as stream:
-                np.savez(stream, key=key, maps=maps.numpy())
+            parts = _Parts(folder / "depth_parts", key)
+            maps = _estimated(images, indices, pixels, camera, baseline, parts).half()
+            _keep(path, key, maps)
+            parts.remove()
         self._maps = maps
         if not self.known(indices).any():
             nearest, farthest = _NEAREST * baseline, _FARTHEST * baseline
@@ -81,6 +85,30 @@ class DepthMaps:
     def batch(self, indices: Sequence[int]) -> Tensor:
         """Return the inverse depths of some records, 1/m, float32 [N, h / 2, w / 2]."""
         return self._maps[self._places[list(indices)]].float()
+
+
+class _Parts:
+    """Maps as they are estimated, some images a file, with which an interrupted estimation goes on."""
+
+    def __init__(self, folder: Path, key: str) -> None:
+        self._folder, self._key = folder, key
+
+    def get(self, first: int, estimate: Callable[[], Tensor]) -> Tensor:
+        """Return the maps of a part that begins with an image, from its file or estimated now."""
+        path = self._folder / f"{first}.npz"
+        if (maps := _kept(path, self._key)) is None:
+            maps = estimate()
+            self._folder.mkdir(parents=True, exist_ok=True)
+            _keep(path, self._key, maps)
+        return maps
+
+    def remove(self) -> None:
+        shutil.rmtree(self._folder, ignore_errors=True)
+
+
+def _keep(path: Path, key: str, maps: Tensor) -> None:
+    with replacing(path, "depth maps") as stream:
+        np.savez(stream, key=key, maps=maps.numpy())
 
 
 def _kept(path: Path, key: str) -> Tensor | None:
@@ -133,6 +161,7 @@ def _estimated(
     pixels: ImageCache,
     camera: CameraModel,
     baseline: float,
+    parts: _Parts,
 ) -> Tensor:
     grey = _grey(pixels.batch(indices))
     coarse = camera.resized(grey.shape[1], grey.shape[2])
@@ -143,11 +172,22 @@ def _estimated(
         for pose, others in zip(poses, neighbours, strict=True)
     ]
     planes = torch.linspace(0, 1 / (2 * baseline), _PLANES)
-    progress = tqdm(neighbours, desc="estimating depth", unit="image", dynamic_ncols=True)
+
+    def estimate(places: range) -> Tensor:
+        maps = torch.zeros_like(grey[places.start : places.stop])
+        for place in places:
+            if others := neighbours[place]:
+                maps[place - places.start] = inverse_depths(
+                    grey[place], grey[others], to_others[place], coarse, planes
+                )
+        return maps
+
     maps = torch.zeros_like(grey)
-    for place, others in enumerate(progress):
-        if others:
-            maps[place] = inverse_depths(grey[place], grey[others], to_others[place], coarse, planes)
+    with tqdm(total=len(maps), desc="estimating depth", unit="image", dynamic_ncols=True) as progress:
+        for first in range(0, len(maps), _IMAGES_A_PART):
+            part = range(first, min(first + _IMAGES_A_PART, len(maps)))
+            maps[part.start : part.stop] = parts.get(first, partial(estimate, part))
+            progress.update(len(part))
     trusted = torch.zeros_like(maps)
     for place, others in enumerate(neighbours):
         if others:
@@ -199,10 +239,8 @@ def _fingerprint(
     camera: CameraModel,
     baseline: float,
 ) -> str:
-    # In the words that maps already on disk are known by.
-    intrinsics = f"Intrinsics(fx={camera.fx!r}, fy={camera.fy!r}, cx={camera.cx!r}, cy={camera.cy!r})"
-    described = f"({_VERSION!r}, {intrinsics}, {baseline!r}, {pixels.size!r}, {list(indices)!r})"
-    digest = hashlib.sha256(described.encode())
+    digest = hashlib.sha256(repr((_VERSION, camera, baseline, pixels.size, list(indices))).encode())
     for index in indices:
         digest.update(images[index].pose.matrix().tobytes())
+        digest.update(pixels.batch([index]).numpy().tobytes())
     return digest.hexdigest()
