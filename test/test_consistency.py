@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -13,7 +14,8 @@ from hyperpose_core.evaluation import score, write_report
 from hyperpose_core.evaluation.comparison import Comparison
 from hyperpose_core.evaluation.consistency import rank_correlation
 from hyperpose_core.evaluation.tables import format_table
-from hyperpose_core.geometry.poses import Pose, rotation_vector_to_quaternion
+from hyperpose_core.geometry.poses import Pose, move_covariance, rotation_vector_to_quaternion
+from hyperpose_core.uncertainty.covariance import Uncertainty
 
 
 def drawn(count: int = 600, claimed: float = 1.0, constant: bool = True) -> Comparison:
@@ -120,3 +122,41 @@ def test_without_a_constant_covariance_there_is_nothing_to_compare_with(tmp_path
     assert score(comparison).consistency.constant is None
     assert "one covariance for all" not in write_report(tmp_path, comparison, title="Alone").read_text()
     assert "same for all" not in format_table(score(comparison))
+
+
+def unmeasured(comparison: Comparison, lever_arm: float = 0.0, cameras: int = 1) -> Comparison:
+    """The same estimates of a network whose errors nobody has measured, on a body and of several cameras."""
+    covariance = Uncertainty.unknown().covariance / cameras
+    moved = move_covariance(covariance, np.array([lever_arm, 0.0, 0.0]))
+    return replace(comparison, covariances=np.repeat(moved[None], len(comparison), axis=0))
+
+
+@pytest.mark.parametrize(("lever_arm", "cameras"), [(0.0, 1), (1.5, 1), (0.8, 4)])
+def test_a_covariance_that_nobody_measured_is_said_to_be_so_and_not_scored(
+    tmp_path: Path, lever_arm: float, cameras: int
+) -> None:
+    comparison = unmeasured(drawn(60, constant=False), lever_arm, cameras)
+    assert score(comparison).consistency is None
+    assert "covariance: not measured" in format_table(score(comparison))
+    page = write_report(tmp_path, comparison, title="Nothing held out").read_text()
+    assert page.index("Covariance: not measured") < page.index("<h2>")
+    assert "NEES" not in page and "100.0 %" not in page.split("<h2>Errors")[1]
+    assert not (tmp_path / "reliability.png").exists()
+    results = json.loads((tmp_path / "results.json").read_text())
+    assert results["consistency"] is None and results["covariance_not_measured"] is True
+
+
+def test_what_a_map_verified_is_scored_beside_a_network_that_was_not_measured(tmp_path: Path) -> None:
+    measured = drawn(60, constant=False)
+    page = write_report(tmp_path, unmeasured(measured), title="Network and map", refined=measured).read_text()
+    table = page.split("Covariance against errors")[1]
+    assert "not measured" in table and "position, verified by the map" in table
+    assert (tmp_path / "reliability.png").exists()
+
+
+def test_frames_that_lie_in_every_region_are_counted() -> None:
+    comparison = drawn(60)
+    comparison.covariances[7] = Uncertainty.unknown().covariance
+    assert score(comparison).consistency.not_measured == 1
+    assert "1 of 60 frames have a covariance that was not measured" in format_table(score(comparison))
+    assert not score(drawn(60)).covariance_not_measured

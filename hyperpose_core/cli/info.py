@@ -201,9 +201,12 @@ def _preprocessing(checkpoint: Checkpoint) -> Iterator[tuple[str, object]]:
 
 
 def _uncertainty(checkpoint: Checkpoint) -> Iterator[tuple[str, str]]:
+    yield "source", checkpoint.uncertainty.source
+    if not checkpoint.uncertainty.is_measured:
+        yield "deviations", "not measured: no frames, or too few, were held out of training"
+        return
     deviation = np.sqrt(checkpoint.uncertainty.covariance.diagonal())
     degrees = np.degrees(max(deviation[3:]))
-    yield "source", checkpoint.uncertainty.source
     yield "position", f"standard deviation {max(deviation[:3]):.3g} m along the worst axis"
     yield "orientation", f"standard deviation {degrees:.3g} degrees about the worst axis"
     per_image = checkpoint.uncertainty.per_image

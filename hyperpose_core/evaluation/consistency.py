@@ -16,7 +16,7 @@ from hyperpose_core.evaluation.statistics import (
     compare_paired,
     confidence_interval,
 )
-from hyperpose_core.uncertainty.covariance import pose_residuals
+from hyperpose_core.uncertainty.covariance import are_unknown, pose_residuals
 
 PARTS = {"position": slice(0, 3), "rotation": slice(3, 6)}
 """Rows and columns of a covariance that belong to the parts of a pose."""
@@ -76,6 +76,8 @@ class ConsistencyScores:
         frames: number of frames; all count.
         failed: frames without an estimate or without a positive definite covariance. They lie in no region,
             and their NEES and negative log-likelihood are infinite.
+        not_measured: frames whose covariance stands for one that nobody has measured. They lie in every
+            region.
         position: the position part.
         rotation: the rotation part.
         pose_nees_mean: mean NEES of position and rotation together; 6 for a consistent Gaussian estimate.
@@ -84,6 +86,7 @@ class ConsistencyScores:
 
     frames: int
     failed: int
+    not_measured: int
     position: RegionScores
     rotation: RegionScores
     pose_nees_mean: float
@@ -108,19 +111,31 @@ class FrameConsistency:
 
 
 def score_consistency(comparison: Comparison) -> ConsistencyScores | None:
-    """Score the covariances of a comparison; None where it has none."""
-    if comparison.covariances is None:
+    """Score the covariances of a comparison; None where it has none, or none that was measured."""
+    if comparison.covariances is None or lacks_measured_covariances(comparison):
         return None
     frames = {name: frame_consistency(comparison, part) for name, part in PARTS.items()}
     pose = frame_consistency(comparison, slice(0, 6))
     return ConsistencyScores(
         frames=len(comparison),
         failed=int(np.isinf(pose.nees).sum()),
+        not_measured=int(are_unknown(comparison.covariances).sum()),
         position=_region_scores(frames["position"]),
         rotation=_region_scores(frames["rotation"]),
         pose_nees_mean=float(pose.nees.mean()),
         constant=_constant_scores(comparison, frames),
     )
+
+
+def lacks_measured_covariances(comparison: Comparison) -> bool:
+    """Tell whether there are covariances, and all of them stand for one that nobody has measured.
+
+    All errors lie in every region of such a covariance, and its NEES is 0: figures that would say nothing.
+    """
+    if comparison.covariances is None:
+        return False
+    finite = np.isfinite(comparison.covariances).all(axis=(1, 2))
+    return bool(finite.any() and are_unknown(comparison.covariances[finite]).all())
 
 
 def frame_consistency(comparison: Comparison, part: slice, constant: bool = False) -> FrameConsistency:

@@ -195,28 +195,20 @@ def drop_figure(drops: Sequence[ConditionDrop]) -> Figure:
     return figure
 
 
-def reliability_figure(comparison: Comparison, refined: Comparison | None = None) -> Figure:
+def reliability_figure(comparison: Comparison | None, refined: Comparison | None = None) -> Figure:
     """Share of frames inside each region against the share that it promises, position and rotation apart.
 
     Args:
-        comparison: frames with covariances.
+        comparison: frames with covariances; None where none was measured.
         refined: the frames that a landmark map verified, with its covariances; None draws none.
     """
     figure = new_figure(10.0, 4.4)
-    kinds = [("each image's own", False)]
-    if comparison.constant_covariance is not None:
-        kinds.append(("one for all images", True))
     for axes, (name, part), colour in zip(
         figure.subplots(1, 2), PARTS.items(), (POSITION, ORIENTATION), strict=True
     ):
         axes.plot([0, 100], [0, 100], ":", color=MUTED, linewidth=1.2, label="right")
-        for label, constant in kinds:
-            held = _held(frame_consistency(comparison, part, constant).nees)
-            style = {"color": MUTED, "linestyle": "--"} if constant else {"color": colour}
-            axes.plot(100 * _PROMISED, 100 * held, linewidth=1.6 if constant else 2.2, label=label, **style)
-            if not constant:
-                marked = np.interp(_MARKED, _PROMISED, held)
-                axes.plot(100 * np.array(_MARKED), 100 * marked, "o", color=INK, markersize=5)
+        if comparison is not None:
+            _draw_reliability(axes, comparison, part, colour)
         if refined is not None and refined.covariances is not None:
             held = _held(frame_consistency(refined, part).nees)
             axes.plot(100 * _PROMISED, 100 * held, linewidth=2.2, label="verified by the map", color=REFINED)
@@ -224,6 +216,17 @@ def reliability_figure(comparison: Comparison, refined: Comparison | None = None
         axes.legend(loc="lower right", fontsize=8, frameon=True, framealpha=0.9, edgecolor="none")
         style_axes(axes, name)
     return figure
+
+
+def _draw_reliability(axes: Axes, comparison: Comparison, part: slice, colour: str) -> None:
+    held = _held(frame_consistency(comparison, part).nees)
+    axes.plot(100 * _PROMISED, 100 * held, linewidth=2.2, label="each image's own", color=colour)
+    marked = np.interp(_MARKED, _PROMISED, held)
+    axes.plot(100 * np.array(_MARKED), 100 * marked, "o", color=INK, markersize=5)
+    if comparison.constant_covariance is not None:
+        held = _held(frame_consistency(comparison, part, constant=True).nees)
+        label = "one for all images"
+        axes.plot(100 * _PROMISED, 100 * held, "--", color=MUTED, linewidth=1.6, label=label)
 
 
 def _groups(comparison: Comparison) -> list[tuple[str, NDArray[np.intp]]]:

@@ -10,7 +10,11 @@ from numpy.typing import NDArray
 
 from hyperpose_core.evaluation.comparison import Comparison
 from hyperpose_core.evaluation.condition_drop import ConditionDrop, condition_drops, pair_frames
-from hyperpose_core.evaluation.consistency import ConsistencyScores, score_consistency
+from hyperpose_core.evaluation.consistency import (
+    ConsistencyScores,
+    lacks_measured_covariances,
+    score_consistency,
+)
 from hyperpose_core.evaluation.viewpoint import headings_deg
 from hyperpose_core.geometry.poses import orientation_errors_deg, position_errors
 
@@ -104,7 +108,8 @@ class Scores:
         conditions: a summary a condition, in order of appearance.
         drops: each condition against the original images, where frames are there in both.
         headings: errors by heading of the camera about the vertical; empty sectors are left out.
-        consistency: how well the covariances describe the errors, None without covariances.
+        consistency: how well the covariances describe the errors, None without measured covariances.
+        covariance_not_measured: whether there are covariances, and all stand for one that nobody measured.
     """
 
     overall: Summary
@@ -113,6 +118,7 @@ class Scores:
     drops: tuple[ConditionDrop, ...]
     headings: tuple[HeadingBin, ...]
     consistency: ConsistencyScores | None
+    covariance_not_measured: bool
 
 
 def score(comparison: Comparison) -> Scores:
@@ -127,6 +133,7 @@ def score(comparison: Comparison) -> Scores:
         drops=_drops(comparison, errors),
         headings=_by_heading(comparison, errors),
         consistency=score_consistency(comparison),
+        covariance_not_measured=lacks_measured_covariances(comparison),
     )
 
 

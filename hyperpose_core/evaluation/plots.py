@@ -8,6 +8,7 @@ from pathlib import Path
 from matplotlib.figure import Figure
 
 from hyperpose_core.evaluation.comparison import Comparison
+from hyperpose_core.evaluation.consistency import score_consistency
 from hyperpose_core.evaluation.error_plots import (
     cumulative_figure,
     drop_figure,
@@ -97,10 +98,12 @@ def write_plots(
                 "intervals from draws of blocks of frames.",
             )
         )
-    if scores.consistency is not None:
+    verified = _verified(refined)
+    measured = [item for item in (comparison, verified) if item is not None and score_consistency(item)]
+    if measured:
         plots.append(
             _save(
-                reliability_figure(comparison, _verified(refined)),
+                reliability_figure(comparison if scores.consistency else None, verified),
                 directory / "reliability.png",
                 "Reliability of the covariances",
                 "Share of frames whose true pose is inside the region of their estimate, against the share "

@@ -22,7 +22,14 @@ from hyperpose_core.evaluation.metrics import Scores, score
 from hyperpose_core.evaluation.plots import Plot, write_plots
 from hyperpose_core.evaluation.published import PublishedComparison
 from hyperpose_core.evaluation.refined_scores import RefinedScores, score_refined
-from hyperpose_core.evaluation.tables import degrees, interval_text, metres, number, percent
+from hyperpose_core.evaluation.tables import (
+    COVARIANCE_NOT_MEASURED,
+    degrees,
+    interval_text,
+    metres,
+    number,
+    percent,
+)
 from hyperpose_core.evaluation.tum import (
     ESTIMATE_FILE,
     REFINED_FILE,
@@ -143,6 +150,7 @@ def _render(
         autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
     environment.globals.update(
+        covariance_not_measured=COVARIANCE_NOT_MEASURED,
         metres=metres,
         degrees=degrees,
         percent=percent,

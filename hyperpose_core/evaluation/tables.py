@@ -15,6 +15,11 @@ from hyperpose_core.evaluation.published import PublishedComparison
 from hyperpose_core.evaluation.refined_scores import RefinedScores
 from hyperpose_core.evaluation.statistics import Interval
 
+COVARIANCE_NOT_MEASURED = (
+    "not measured, since no frames, or too few, were held out of training: nothing is known of how far off a "
+    "pose may be"
+)
+
 
 def metres(value: float) -> str:
     """A length in metres, to the millimetre (finer below a centimetre)."""
@@ -81,6 +86,8 @@ def format_table(
         blocks.append(_refined_block(scores.overall, refined))
     if scores.drops:
         blocks.append(_drops_block(scores.drops))
+    if scores.covariance_not_measured:
+        blocks.append(f"covariance: {COVARIANCE_NOT_MEASURED}")
     if scores.consistency is not None:
         blocks.append(_consistency_block(scores.consistency))
     if refined is not None and refined.scores is not None and refined.scores.consistency is not None:
@@ -201,6 +208,11 @@ def _consistency_block(consistency: ConsistencyScores) -> str:
             ]
         )
     block = _align(rows)
+    if consistency.not_measured:
+        block += (
+            f"\n{consistency.not_measured} of {consistency.frames} frames have a covariance that was not "
+            "measured, and lie in every region"
+        )
     if constant is None:
         return block
     gains = [

@@ -15,9 +15,13 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from hyperpose_core.geometry.poses import Array, quaternion_to_rotation_vector, relative_quaternion
 from hyperpose_core.uncertainty.feature_distance import Answers, TrainingMemory
+
+NOT_MEASURED = "not measured"
+"""Where the covariance of a network comes from that nobody has held against frames it was not trained on."""
 
 _POSITION_FLOOR_M = 1e-3
 _ROTATION_FLOOR_RAD = 1e-3
@@ -25,6 +29,8 @@ _FEWEST_RESIDUALS = 10
 # Where nothing is known: a position somewhere in a street block, an orientation that may be anything.
 _UNKNOWN_POSITION_STD_M = 100.0
 _UNKNOWN_ROTATION_STD_RAD = np.pi
+# Several cameras fused, each of an unknown covariance, still know nothing: four halve the deviations.
+_STILL_UNKNOWN = 0.49
 
 
 @dataclass(frozen=True, eq=False)
@@ -118,7 +124,12 @@ class Uncertainty:
     def unknown(cls) -> Uncertainty:
         """Return the covariance of a network whose errors nobody has measured: large on purpose."""
         deviations = [_UNKNOWN_POSITION_STD_M] * 3 + [_UNKNOWN_ROTATION_STD_RAD] * 3
-        return cls(np.diag(np.square(deviations)), "not measured")
+        return cls(np.diag(np.square(deviations)), NOT_MEASURED)
+
+    @property
+    def is_measured(self) -> bool:
+        """Whether it comes from errors that were made; otherwise it is that of `unknown()`."""
+        return self.source != NOT_MEASURED
 
     @classmethod
     def from_residuals(cls, position_residuals: Array, rotation_residuals: Array, source: str) -> Uncertainty:
@@ -211,6 +222,22 @@ class Uncertainty:
         if len(positions) != len(rotations) or int(memory.scenes.max()) >= len(positions):
             raise ValueError("the scenes of the covariances and of the training memory differ")
         return replace(constant, per_image=PerImageCovariance(memory, positions, rotations))
+
+
+def are_unknown(covariances: Array) -> npt.NDArray[np.bool_]:
+    """Tell which covariances [N, 6, 6] say no more than `Uncertainty.unknown()` does.
+
+    Known by their size alone, since messages carry nothing else: in another frame, on the robot's body and
+    fused from up to four cameras, too. What is not finite says nothing of its own.
+    """
+    finite = np.asarray(np.isfinite(covariances).all(axis=(1, 2)))
+    filled = np.where(finite[:, np.newaxis, np.newaxis], covariances, 0.0)
+    position = np.linalg.eigvalsh(filled[:, :3, :3])[:, 0]
+    rotation = np.linalg.eigvalsh(filled[:, 3:, 3:])[:, 0]
+    return np.asarray(
+        (position > (_STILL_UNKNOWN * _UNKNOWN_POSITION_STD_M) ** 2)
+        & (rotation > (_STILL_UNKNOWN * _UNKNOWN_ROTATION_STD_RAD) ** 2)
+    )
 
 
 def pose_residuals(

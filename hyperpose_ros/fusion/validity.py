@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from hyperpose_core.geometry.poses import Array, Pose
-from hyperpose_core.uncertainty.covariance import Uncertainty
 from hyperpose_core.uncertainty.region import TrainedRegion
 from hyperpose_ros.common.fix import Fix, PoseWithCovariance, View
 from hyperpose_ros.fusion.motion_gate import GateAnswer, GateSettings, MotionGate
@@ -27,6 +26,11 @@ DISAGREEMENT = "disagreement"
 SCENE_PROBABILITY = "scene_probability"
 OUTSIDE_REGION = "outside_region"
 JUMP = "jump"
+
+UNMEASURED_CHECKS = (
+    "jumps, cameras that disagree and poses outside the trained region are noticed only where they are gross"
+)
+"""What a covariance that nobody has measured, so large that it contradicts nothing, leaves of the checks."""
 
 MARGIN_SPACINGS = 5.0
 MARGIN_DEVIATIONS = 3.0
@@ -85,7 +89,7 @@ class Judge:
         """Judge the fixes of another network from now on; what the last one said says nothing of it."""
         with self._lock:
             self._region: TrainedRegion | None = checkpoint.region
-            self._is_measured = checkpoint.uncertainty.source != Uncertainty.unknown().source
+            self._is_measured = checkpoint.uncertainty.is_measured
         self.reset()
 
     def reset(self) -> None:
@@ -219,7 +223,7 @@ class Judge:
         return f"not checked: {missing} not known"
 
     def _describe_covariance(self) -> str:
-        return "measured" if self._is_measured else "not measured"
+        return "measured" if self._is_measured else f"not measured: {UNMEASURED_CHECKS}"
 
 
 def _unusable(fix: Fix) -> Verdict | None:

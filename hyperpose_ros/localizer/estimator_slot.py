@@ -78,10 +78,12 @@ class LoadedCheckpoint:
     def describe(self) -> str:
         """Name file, architecture, device, engine and precision."""
         engine = self.estimator.engine
+        checkpoint = self.estimator.checkpoint
         map = "" if self.map is None else f", with {self.map.describe()}"
+        unknown = "" if checkpoint.uncertainty.is_measured else "; its covariance was not measured"
         return (
-            f"{self.path}: {self.estimator.checkpoint.architecture} on {self.estimator.device} "
-            f"({engine.name}, {engine.precision}){map}"
+            f"{self.path}: {checkpoint.architecture} on {self.estimator.device} "
+            f"({engine.name}, {engine.precision}){map}{unknown}"
         )
 
 
