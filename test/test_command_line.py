@@ -75,6 +75,26 @@ def test_predict_prints_and_writes_the_pose(tiny_checkpoint: Path, photograph: P
     )
 
 
+def test_predict_goes_on_after_an_image_that_cannot_be_read(
+    tiny_checkpoint: Path, photograph: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    broken, missing, table = tmp_path / "broken.png", tmp_path / "missing.png", tmp_path / "poses.csv"
+    broken.write_bytes(photograph.read_bytes()[:100])
+    images = list(map(str, (broken, photograph, missing)))
+    assert main(["predict", str(tiny_checkpoint), *images, "--csv", str(table), "--device", "cpu"]) == 1
+    told = capsys.readouterr().err
+    assert "broken.png: not an image" in told and "missing.png: no such image" in told
+    with table.open(newline="") as stream:
+        rows = list(csv.DictReader(stream))
+    assert [row["image"] for row in rows] == images
+    assert [row["x"] != "" for row in rows] == [False, True, False]
+    table.unlink()
+    none = ["predict", str(tiny_checkpoint), str(broken), str(missing), "--csv", str(table)]
+    assert main([*none, "--device", "cpu"]) == 2
+    assert "none of 2 images gave a pose" in capsys.readouterr().err
+    assert not table.exists()
+
+
 @pytest.mark.parametrize(
     ("arguments", "culprit"),
     [

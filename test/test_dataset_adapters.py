@@ -11,7 +11,9 @@ import pytest
 from conftest import draw_image
 from dataset_layouts import (
     FOCAL,
+    HEIGHT,
     LAYOUTS,
+    WIDTH,
     Shot,
     changed,
     shots,
@@ -21,7 +23,7 @@ from dataset_layouts import (
     write_transforms,
 )
 
-from hyperpose_core.datasets import MissingSplitError, dataset_format, open_dataset
+from hyperpose_core.datasets import CameraModel, MissingSplitError, dataset_format, open_dataset
 from hyperpose_core.datasets.records import PosedImage, PosedImageSet
 from hyperpose_core.errors import HyperPoseError
 
@@ -261,6 +263,38 @@ def test_labels_in_utm_are_kept_local(tmp_path: Path) -> None:
     data = open_dataset(write_csv(tmp_path, far), origin="620000,5734000,0")
     np.testing.assert_allclose(data.positions(), [frame.position for frame in shots(3)], atol=1e-6)
     np.testing.assert_array_equal(data.world.origin, [620000.0, 5734000.0, 0.0])
+
+
+SHARED = [layout for layout in LAYOUTS if layout not in ("csv", "rosbag")]
+
+
+@pytest.mark.parametrize("layout", SHARED)
+def test_every_adapter_takes_the_camera_and_the_origin_that_advice_names(layout: str, tmp_path: Path) -> None:
+    path = write(layout, tmp_path, shots(3))
+    camera = f"{WIDTH},{HEIGHT},90,91,30,20"
+    plain, data = open_dataset(path), open_dataset(path, camera=camera, origin="1,2,3")
+    assert data.camera == CameraModel(WIDTH, HEIGHT, 90.0, 91.0, 30.0, 20.0)
+    np.testing.assert_allclose(data.positions(), plain.positions() - [1.0, 2.0, 3.0], atol=1e-9)
+    np.testing.assert_allclose(data.world.origin, [1.0, 2.0, 3.0])
+    with pytest.raises(HyperPoseError, match="option origin is '1,2'"):
+        open_dataset(path, origin="1,2")
+
+
+def test_only_a_said_scale_makes_units_of_a_reconstruction_metres(tmp_path: Path) -> None:
+    for name in ("colmap", "transforms"):
+        (tmp_path / name).mkdir()
+    model = write("colmap text", tmp_path / "colmap", shots(3))
+    assert "not known" in open_dataset(model).world.unit_note
+    assert open_dataset(model, scale="1").world.is_metric
+    transforms = write("transforms", tmp_path / "transforms", shots(3))
+    assert open_dataset(transforms).world.is_metric  # a phone's, perhaps
+    file = transforms / "transforms.json" if transforms.is_dir() else transforms
+    content = json.loads(file.read_text())
+    for number, frame in enumerate(content["frames"]):
+        frame["colmap_im_id"] = number
+    file.write_text(json.dumps(content))
+    assert "not known" in open_dataset(transforms).world.unit_note
+    assert open_dataset(transforms, scale="0.5").world.is_metric
 
 
 @pytest.mark.parametrize("layout", ["colmap text", "transforms"])

@@ -163,3 +163,19 @@ def test_an_opensfm_project_without_a_reference_has_no_metres(tmp_path: Path) ->
     assert open_dataset(folder).world.is_metric
     (folder / "reference_lla.json").unlink()
     assert not open_dataset(folder).world.is_metric
+
+
+def test_a_trajectory_that_lost_track_costs_the_frames_in_its_gap(tmp_path: Path) -> None:
+    folder = write_tum(tmp_path, shots(10))
+    file = folder / "groundtruth.txt"
+    rows = file.read_text().splitlines()
+    rows[5] = rows[5].split()[0] + " nan nan nan nan nan nan nan"
+    rows[6] = rows[6].split()[0] + " -1.#IND 0 0 0 0 0 1"
+    file.write_text("\n".join(rows))
+    data = open_dataset(folder, max_gap=0.2)
+    assert len(data.images) == 8
+    assert sum(data.faults.values()) == 2 and "not finite" in next(iter(data.faults))
+    rows[6] = rows[6].split()[0] + " here 0 0 0 0 0 1"
+    file.write_text("\n".join(rows))
+    with pytest.raises(HyperPoseError, match="groundtruth.txt:7: .*here"):
+        open_dataset(folder)

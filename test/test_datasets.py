@@ -48,8 +48,6 @@ def test_seven_scenes_convention_is_camera_to_world(seven_scenes_folder: Path) -
     [
         (lambda scene: (scene / "TestSplit.txt").unlink(), "TestSplit.txt"),
         (lambda scene: (scene / "TestSplit.txt").write_text("sequence9\n"), "seq-09"),
-        (lambda scene: (scene / "seq-02" / "frame-000004.pose.txt").unlink(), "frame-000004.pose.txt"),
-        (lambda scene: (scene / "seq-02/frame-000004.pose.txt").write_text("1 2 3"), "frame-000004.pose.txt"),
         (lambda scene: [file.unlink() for file in (scene / "seq-02").glob("*.png")], "seq-02"),
     ],
 )
@@ -62,6 +60,40 @@ def test_a_damaged_scene_is_one_line_that_names_the_culprit(
     with pytest.raises(HyperPoseError, match=culprit) as error:
         open_dataset(scene, split="test")
     assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        None,
+        "",
+        "1 2 3",
+        "-1.#IND " * 12 + "0 0 0 1",
+        "1.#QNAN0 " * 12 + "0 0 0 1",
+        "-nan(ind) " * 16,
+        "# lost",
+    ],
+)
+def test_frames_whose_pose_was_lost_cost_themselves_only(
+    seven_scenes_folder: Path, tmp_path: Path, text: str | None
+) -> None:
+    """As in recordings that lose track of the camera, some of them of programs for Windows."""
+    scene = tmp_path / "toyroom"
+    shutil.copytree(seven_scenes_folder, scene)
+    file = scene / "seq-02" / "frame-000004.pose.txt"
+    file.unlink()
+    if text is not None:
+        file.write_text(text)
+    data = open_dataset(scene, split="test")
+    assert len(data.images) == 11
+    ((cause, count),) = data.dropped.items()
+    assert "frame-000004.pose.txt" in cause and count == 1
+    for other in (scene / "seq-02").glob("*.pose.txt"):
+        other.unlink()
+        if text is not None:
+            other.write_text(text)
+    with pytest.raises(HyperPoseError, match="no usable frame; left out: .*12"):
+        open_dataset(scene, split="test")
 
 
 def test_a_folder_of_another_layout_is_said_so(tmp_path: Path) -> None:

@@ -23,9 +23,10 @@ from robotcar_layout import (
     write_sdk,
 )
 
+from hyperpose_core.cli.main import main
 from hyperpose_core.datasets import open_dataset
 from hyperpose_core.datasets.robotcar import looks_like_robotcar, open_robotcar
-from hyperpose_core.datasets.robotcar_runs import load_run
+from hyperpose_core.datasets.robotcar_runs import load_run, run_names
 from hyperpose_core.errors import HyperPoseError
 
 
@@ -243,3 +244,12 @@ def test_jumps_that_no_vehicle_makes_are_left_out_and_located(
     assert len(data.images) == IMAGE_COUNT - left_out
     offsets = data.positions()[:, 1] - data.positions()[0, 1]
     assert set(np.round(offsets, 1)) == ({0.0, 2.8} if lasting else {0.0})
+
+
+def test_runs_chosen_by_date_are_checked_as_one_whole(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    date = run_names(root)[0]
+    for arguments in ([str(root), "--data-option", f"dates={date}"], [str(root / date)]):
+        main(["dataset", "check", *arguments, "--no-images"])
+        told = capsys.readouterr().out
+        assert "exclude each other" not in told and "both in train and in test" not in told
+        assert "  all" in told

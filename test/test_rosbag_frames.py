@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -127,3 +128,30 @@ def test_a_pose_of_the_body_is_not_taken_for_the_cameras(tmp_path: Path) -> None
     with pytest.raises(HyperPoseError, match="probably of a body.*pose_frame"):
         open_dataset(tmp_path / "run")
     assert_right(open_dataset(tmp_path / "run", pose_frame="base_link"), frames)
+
+
+def write_namespaced(folder: Path, robots: dict[str, Sequence[Shot]]) -> Path:
+    """Write the transforms of some robots, each on topics of its own; the camera is the first one's."""
+    writer = BagWriter(folder, "mcap", TYPES)
+    for number, (namespace, frames) in enumerate(robots.items()):
+        placed = writer.transform("base_link", "camera_optical", *EXTRINSICS, 0)
+        writer.transforms(frames[0].stamp_ns, placed, topic=f"{namespace}/tf_static")
+        for frame in frames:
+            base, position = base_link(frame)
+            moved = writer.transform("map", "base_link", position, mat2quat(base), frame.stamp_ns)
+            writer.transforms(frame.stamp_ns, moved, topic=f"{namespace}/tf")
+            if number == 0:
+                writer.image(frame, frame.stamp_ns, BagContent())
+    writer.close()
+    return folder
+
+
+def test_transforms_of_a_robots_own_namespace_are_found_or_chosen(tmp_path: Path) -> None:
+    frames, elsewhere = shots(6), [replace(frame, position=frame.position + 50.0) for frame in shots(6)]
+    assert_right(open_dataset(write_namespaced(tmp_path / "one", {"/robot1": frames})), frames)
+    both = write_namespaced(tmp_path / "two", {"/robot1": frames, "/robot2": elsewhere})
+    assert_right(open_dataset(both, tf_topic="/robot1/tf"), frames)
+    with pytest.raises(HyperPoseError, match="tf_topic.*topics: .*/robot1/tf .*/robot2/tf"):
+        open_dataset(both)
+    with pytest.raises(HyperPoseError, match="no messages on /robot3/tf; it has"):
+        open_dataset(both, tf_topic="/robot3/tf")

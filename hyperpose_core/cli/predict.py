@@ -21,6 +21,7 @@ from hyperpose_core.geometry.poses import Array, Pose
 from hyperpose_core.images import RgbImage, read_photograph
 from hyperpose_core.inference.estimator import PoseEstimate, PoseEstimator
 from hyperpose_core.refinement.map_refiner import MapRefiner
+from hyperpose_core.uncertainty.covariance import are_unknown
 
 _COLUMNS = ("image", "x", "y", "z", "qw", "qx", "qy", "qz", "scene", "scene_probability")
 _MAP_COLUMNS = ("source", "verified", "inliers")
@@ -34,6 +35,8 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         "orientation as the quaternion that rotates the camera's optical frame (x right, y down, z forward) "
         "to it. With a landmark map, poses that the map confirms are the map's, to the centimetre, and the "
         "others the network's.",
+        epilog="Images that cannot be read are named and have an empty row in the table. Exit code: 0 if "
+        "every image has a pose, 1 if some have none, 2 if none has.",
     )
     parser.add_argument("checkpoint", type=Path, help="a .safetensors checkpoint, or an exported .onnx file")
     parser.add_argument("images", type=Path, nargs="+", help="image files")
@@ -48,7 +51,7 @@ def run(arguments: argparse.Namespace) -> int:
     """Predict as the arguments say.
 
     Raises:
-        HyperPoseError: the checkpoint, an image or the device is wrong.
+        HyperPoseError: the checkpoint or the device is wrong, or no image gave a pose.
     """
     estimator = PoseEstimator.load(
         arguments.checkpoint, arguments.device, engine=arguments.engine, precision=arguments.precision
@@ -58,18 +61,34 @@ def run(arguments: argparse.Namespace) -> int:
     refiner = map_refiner_from(arguments, estimator.checkpoint)
     columns = _COLUMNS if refiner is None else (*_COLUMNS, *_MAP_COLUMNS)
     rows = []
+    failed: list[HyperPoseError] = []
     for path in arguments.images:
-        with named(path):
-            image = read_photograph(path, estimator.checkpoint.camera)
-            estimate = estimator.estimate([image])[0]
-        print(_line(path, estimate))
-        row = _row(path, estimate)
-        if refiner is not None:
-            row |= _refine(refiner, path, image, estimate)
-        rows.append(row)
-    if arguments.csv is not None:
+        try:
+            rows.append(_predict(path, estimator, refiner))
+        except HyperPoseError as error:
+            failed.append(error)
+            rows.append(_row(path, None))
+            if len(arguments.images) > 1:
+                print(f"no pose: {error}", file=sys.stderr)
+    if arguments.csv is not None and len(failed) < len(rows):
         _write(arguments.csv, columns, rows)
+    if len(failed) == len(rows):
+        raise failed[0] if len(failed) == 1 else HyperPoseError(f"none of {len(failed)} images gave a pose")
     return 0 if all(row["x"] != "" for row in rows) else 1
+
+
+def _predict(path: Path, estimator: PoseEstimator, refiner: MapRefiner | None) -> dict[str, object]:
+    """Say where an image was taken and return its row.
+
+    Raises:
+        HyperPoseError: it cannot be read, or is no input of the network.
+    """
+    with named(path):
+        image = read_photograph(path, estimator.checkpoint.camera)
+        estimate = estimator.estimate([image])[0]
+    print(_line(path, estimate))
+    row = _row(path, estimate)
+    return row if refiner is None else row | _refine(refiner, path, image, estimate)
 
 
 def _refine(refiner: MapRefiner, path: Path, image: RgbImage, estimate: PoseEstimate) -> dict[str, object]:
@@ -99,6 +118,8 @@ def _line(path: Path, estimate: PoseEstimate) -> str:
 def _pose_text(pose: Pose, covariance: Array, digits: int = 2) -> str:
     position = ", ".join(f"{value:.3f}" for value in pose.position)
     orientation = ", ".join(f"{value:.4f}" for value in pose.orientation)
+    if are_unknown(covariance[None])[0]:
+        return f"position [{position}] m, orientation wxyz [{orientation}], covariance not measured"
     deviation = covariance.diagonal() ** 0.5
     return (
         f"position [{position}] m +- {max(deviation[:3]):.{digits}f}, "
@@ -106,9 +127,11 @@ def _pose_text(pose: Pose, covariance: Array, digits: int = 2) -> str:
     )
 
 
-def _row(path: Path, estimate: PoseEstimate) -> dict[str, object]:
+def _row(path: Path, estimate: PoseEstimate | None) -> dict[str, object]:
     row: dict[str, object] = dict.fromkeys(_COLUMNS, "")
     row["image"] = path
+    if estimate is None:
+        return row
     if estimate.pose is not None:
         row |= _pose_columns(estimate.pose)
     if estimate.scene is not None:

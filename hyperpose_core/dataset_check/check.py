@@ -15,6 +15,7 @@ from hyperpose_core.dataset_check.motion import Motion, TimeStamps, measure_moti
 from hyperpose_core.dataset_check.pose_check import PoseCheck, check_poses
 from hyperpose_core.datasets import adapter_options, dataset_format, open_dataset
 from hyperpose_core.datasets.records import PosedImage, PosedImageSet
+from hyperpose_core.datasets.robotcar import is_choice_of_runs
 from hyperpose_core.datasets.splits import MissingSplitError
 from hyperpose_core.errors import HyperPoseError
 from hyperpose_core.geometry.camera import CameraModel
@@ -115,7 +116,7 @@ def open_splits(path: Path, format: str = "auto", options: Mapping[str, str] | N
     splits: dict[str, PosedImageSet] = {}
     missing: list[str] = []
     damaged: list[str] = []
-    for split in _SPLITS + _MORE_SPLITS:
+    for split in () if is_choice_of_runs(path, options) else _SPLITS + _MORE_SPLITS:
         try:
             splits[split] = open_dataset(path, name, split, **options)
         except MissingSplitError as error:

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
+
+import numpy as np
 
 from hyperpose_core.datasets.cambridge import looks_like_cambridge, open_cambridge
 from hyperpose_core.datasets.colmap import looks_like_colmap, open_colmap
 from hyperpose_core.datasets.findings import first_image_size
 from hyperpose_core.datasets.label_csv import looks_like_labels, open_label_csv
 from hyperpose_core.datasets.opensfm import looks_like_opensfm, open_opensfm
-from hyperpose_core.datasets.options import parse_flag
+from hyperpose_core.datasets.options import parse_camera, parse_flag, parse_numbers
 from hyperpose_core.datasets.polycam import looks_like_polycam, open_polycam
 from hyperpose_core.datasets.record3d import looks_like_record3d, open_record3d
 from hyperpose_core.datasets.records import PosedImage, PosedImageSet
@@ -26,6 +29,7 @@ from hyperpose_core.datasets.transforms_json import looks_like_transforms_json, 
 from hyperpose_core.datasets.tum import looks_like_tum, open_tum
 from hyperpose_core.errors import HyperPoseError
 from hyperpose_core.geometry.camera import CameraModel
+from hyperpose_core.geometry.poses import Pose
 from hyperpose_core.geometry.world import World
 from hyperpose_core.untrusted import reading
 
@@ -71,12 +75,15 @@ _DETECTORS: Mapping[str, Callable[[Path], bool]] = {
 }
 
 
+_SHARED_OPTIONS = ("camera", "origin")
+
+
 def open_dataset(
     path: Path | str,
     format: str = "auto",
     split: str | None = None,
     skip_missing: str | bool = False,
-    **options: str,
+    **options: Any,
 ) -> PosedImageSet:
     """Open a dataset through its adapter.
 
@@ -85,7 +92,9 @@ def open_dataset(
         format: a name of `DATASET_FORMATS`, or "auto" to tell from the layout.
         split: which part, by the dataset's own names; None for all of it.
         skip_missing: true leaves out images whose file is not there, and counts them.
-        **options: what else the adapter takes, as text (see each adapter).
+        **options: what else the adapter takes, as text (see each adapter). Where it has no option of its own,
+            `camera` is the images' camera, "WIDTH,HEIGHT,FX,FY,CX,CY" in pixels, and `origin` where local
+            (0, 0, 0) lies in the dataset's world, x,y,z in metres.
 
     Raises:
         HyperPoseError: the path, the format, the layout or an option is wrong, or the camera is another one
@@ -97,12 +106,32 @@ def open_dataset(
     for option in options:
         if option not in known:
             raise HyperPoseError(f"the {name} adapter has no option {option!r}; it has: {', '.join(known)}")
+    shared = {
+        key: options.pop(key) for key in _SHARED_OPTIONS if key not in _own_options(name) and key in options
+    }
     with reading(path, "dataset"):
-        data = DATASET_FORMATS[name](path, split=split, **options)
+        data = _with_shared_options(DATASET_FORMATS[name](path, split=split, **options), **shared)
         if parse_flag("skip_missing", skip_missing):
             data = _without_missing(data)
         _check_camera(data)
     return data
+
+
+def _with_shared_options(
+    data: PosedImageSet,
+    camera: str | CameraModel | None = None,
+    origin: str | Sequence[float] | None = None,
+) -> PosedImageSet:
+    """Apply the options that every adapter has, to what one gave that knows nothing of them."""
+    if camera is not None:
+        data = replace(data, camera=parse_camera(camera))
+    if origin is None:
+        return data
+    zero = np.array(parse_numbers("origin", origin, 3))
+    images = tuple(
+        replace(image, pose=Pose(image.pose.position - zero, image.pose.orientation)) for image in data.images
+    )
+    return replace(data, images=images, world=replace(data.world, origin=data.world.origin + zero))
 
 
 def _without_missing(data: PosedImageSet) -> PosedImageSet:
@@ -135,8 +164,12 @@ def _check_camera(data: PosedImageSet) -> None:
 
 def adapter_options(name: str) -> list[str]:
     """Return the names of the options that an adapter of `DATASET_FORMATS` takes."""
+    return list(dict.fromkeys([*_own_options(name), *_SHARED_OPTIONS, "skip_missing"]))
+
+
+def _own_options(name: str) -> list[str]:
     parameters = inspect.signature(DATASET_FORMATS[name]).parameters
-    return [*(option for option in parameters if option not in ("path", "split")), "skip_missing"]
+    return [option for option in parameters if option not in ("path", "split")]
 
 
 def dataset_format(path: Path, format: str = "auto") -> str:

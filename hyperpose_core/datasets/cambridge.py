@@ -16,7 +16,7 @@ from pathlib import Path
 
 import numpy as np
 
-from hyperpose_core.datasets.findings import Findings, natural_order
+from hyperpose_core.datasets.findings import Findings, natural_order, read_number
 from hyperpose_core.datasets.options import parse_camera, parse_names
 from hyperpose_core.datasets.records import PosedImage, PosedImageSet
 from hyperpose_core.datasets.splits import MissingSplitError
@@ -186,7 +186,7 @@ def _read_rows(path: Path, findings: Findings) -> Iterator[tuple[str, Pose]]:
         try:
             if len(parts) != len(_COLUMNS.split()):
                 raise ValueError(f"{len(parts)} columns")
-            values = np.array([float(part) for part in parts[1:]])
+            values = np.array([read_number(part) for part in parts[1:]])
         except ValueError as error:
             if number <= _HEADER_LINES:
                 continue

@@ -31,7 +31,7 @@ def open_colmap(
     path: Path,
     split: str | None = None,
     images: Path | str | None = None,
-    scale: str | float = 1.0,
+    scale: str | float | None = None,
     scene: str | None = None,
     block: str | int | None = None,
     test_every: str | int | None = None,
@@ -49,7 +49,8 @@ def open_colmap(
             one with the most images is taken.
         split: "train", "test", or None for all.
         images: the folder that image names start from; by default `images` beside or above the model.
-        scale: metres a COLMAP unit.
+        scale: metres a COLMAP unit; 1 says that the model is in metres, as one that was aligned. By default
+            the unit counts as unknown.
         scene: the scene's name; the folder's by default.
         block: consecutive frames a block.
         test_every: of so many blocks, one is for testing.
@@ -61,7 +62,7 @@ def open_colmap(
         HyperPoseError: there is no model, no folder of images, a file is damaged, or an option is wrong.
     """
     policy = SplitPolicy.from_options(block, test_every, test_fraction, test_sequences, split_file)
-    metres = parse_number("scale", scale, above=0.0)
+    metres = 1.0 if scale is None else parse_number("scale", scale, above=0.0)
     findings = Findings()
     folder, entries = _largest_model(path, findings)
     cameras = read_cameras(folder / f"cameras{_suffix(folder)}")
@@ -82,12 +83,12 @@ def open_colmap(
         raise HyperPoseError(f"{folder}: no usable image in the model; left out: {findings.dropped}")
     used = {cameras.get(entry.camera_id) for entry in entries}
     camera = used.pop() if len(used) == 1 else None
-    unit = "scale unknown" if metres == 1.0 else f"{metres:g} m a unit"
+    unit = "scale unknown" if scale is None else f"{metres:g} m a unit"
     names = [record.path.relative_to(root).as_posix() for record in records]
     return PosedImageSet(
         name=path.absolute().name if split is None else f"{path.absolute().name} {split}",
         images=policy.select(records, split, names),
-        world=World(description=f"COLMAP model {path.absolute().name} ({unit})"),
+        world=World(description=f"COLMAP model {path.absolute().name} ({unit})", is_metric=scale is not None),
         camera=camera.pinhole() if camera else None,
         dropped=findings.dropped,
         faults=findings.faults,

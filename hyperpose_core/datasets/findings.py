@@ -15,6 +15,10 @@ from hyperpose_core.geometry.poses import Pose
 FARTHEST_M = 100_000.0
 """No scene is that wide: a position farther from the middle of its scene is a fault of its label."""
 
+# "-1.#IND", "1.#QNAN", "1.#INF00" of older C libraries there, "-nan(ind)" of newer ones.
+_WINDOWS_SPELLING = re.compile(
+    r"[+-]?(?:1\.#(?P<kind>INF|IND|[QS]NAN)\d*|nan\((?:ind|snan)\))", re.IGNORECASE
+)
 _SMALLEST_NORM = 1e-6
 _NORM_TOLERANCE = 0.01
 _LAST_ROW = (0.0, 0.0, 0.0, 1.0)
@@ -109,6 +113,16 @@ class Findings:
             else:
                 kept.append(image)
         return kept
+
+
+def read_number(text: str) -> float:
+    """Read a number as programs write them, what Windows calls not a number or infinite included.
+
+    Raises:
+        ValueError: the text is something else.
+    """
+    spelled = _WINDOWS_SPELLING.fullmatch(text)
+    return float(text) if spelled is None else float("inf" if spelled["kind"] == "INF" else "nan")
 
 
 def natural_order(name: str) -> list[tuple[int, str]]:

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import numpy as np
 
-from hyperpose_core.datasets.findings import Findings
+from hyperpose_core.datasets.findings import Findings, read_number
 from hyperpose_core.datasets.options import parse_camera, parse_numbers
 from hyperpose_core.datasets.records import PosedImage, PosedImageSet
 from hyperpose_core.datasets.splits import MissingSplitError
@@ -188,7 +188,7 @@ def _record(where: str, row: dict[str, str | None], form: _Form, findings: Findi
 def _number(where: str, row: dict[str, str | None], name: str) -> float:
     text = _text(row, name)
     try:
-        return float(text)
+        return read_number(text)
     except ValueError as error:
         raise HyperPoseError(f"{where}: {name} is {text!r}, which is no number") from error
 

@@ -15,6 +15,7 @@ from pathlib import Path
 from hyperpose_core.datasets.options import parse_flag, parse_names, parse_number, parse_numbers
 from hyperpose_core.datasets.records import PosedImage, PosedImageSet
 from hyperpose_core.datasets.robotcar_runs import INS_FILE, RobotCarRun, common_origin, load_run, run_names
+from hyperpose_core.datasets.splits import MissingSplitError
 from hyperpose_core.errors import HyperPoseError
 from hyperpose_core.files import read_text
 
@@ -35,6 +36,11 @@ def looks_like_robotcar(path: Path) -> bool:
     """Tell whether a folder is a RobotCar run, holds runs, or holds folders of runs."""
     marks = ("stereo.timestamps", INS_FILE.as_posix())
     return any(any(path.glob(f"{above}{mark}")) for mark in marks for above in ("", "*/", "*/*/"))
+
+
+def is_choice_of_runs(path: Path, options: Mapping[str, object]) -> bool:
+    """Tell whether a run's folder, or dates, say what to open: splits are none of a choice like that."""
+    return "dates" in options or (path / INS_FILE).is_file()
 
 
 def open_robotcar(
@@ -78,7 +84,7 @@ def open_robotcar(
     path = Path(path)
     names = list(parse_names(dates))
     if names and split is not None:
-        raise HyperPoseError(
+        raise MissingSplitError(
             f"options split ({split}) and dates ({', '.join(names)}) exclude each other; give one"
         )
     roots, names = _roots(path, names)
@@ -125,7 +131,7 @@ def _dates_of(root: Path, split: str | None) -> Sequence[str]:
         return NAMED_SPLITS[split.lower()]
     path = root / f"{split}_split.txt"
     if not path.is_file():
-        raise HyperPoseError(
+        raise MissingSplitError(
             f"RobotCar split {split!r} is unknown: there is no {path}, and the named ones are "
             f"{', '.join(NAMED_SPLITS)}"
         )

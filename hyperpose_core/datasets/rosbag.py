@@ -85,6 +85,7 @@ def open_rosbag(
     camera_axes: str | None = None,
     same_world: str | bool = False,
     camera: str | CameraModel | None = None,
+    tf_topic: str | None = None,
 ) -> PosedImageSet:
     """Read a bag, or a folder of bags that were recorded in one world.
 
@@ -120,6 +121,8 @@ def open_rosbag(
             time.
         camera: the images' pinhole camera, "WIDTH,HEIGHT,FX,FY,CX,CY" in pixels; by default what camera_info
             says.
+        tf_topic: the transforms of a robot with a namespace of its own, such as /robot1/tf; those that stand
+            still are then on /robot1/tf_static. By default /tf, or the bag's only such topic.
         same_world: true takes several bags whose poses are in an odometry frame for one world.
 
     Raises:
@@ -137,6 +140,7 @@ def open_rosbag(
             world=world_frame,
             body=pose_frame,
             camera_is_said=camera_frame is not None,
+            transforms=tf_topic,
             extrinsics=_parse_extrinsics(extrinsics),
             longest_gap_ns=round(parse_number("max_gap", max_gap, above=0.0) * _NANOSECONDS),
         ),

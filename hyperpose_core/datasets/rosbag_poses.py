@@ -47,6 +47,7 @@ class GroundTruthOptions:
         world: take the ground truth from TF, in this frame.
         body: the frame whose pose it is.
         camera_is_said: whether the user named the camera's optical frame, so that it is not looked for.
+        transforms: the topic of transforms, where it is not `/tf`.
         extrinsics: the camera's optical frame in `body`.
         longest_gap_ns: the longest time to interpolate over.
     """
@@ -55,6 +56,7 @@ class GroundTruthOptions:
     world: str | None = None
     body: str | None = None
     camera_is_said: bool = False
+    transforms: str | None = None
     extrinsics: Pose | None = None
     longest_gap_ns: int = _NANOSECONDS // 2
 
@@ -82,7 +84,7 @@ class GroundTruth:
 
     def __init__(self, bag: Bag, options: GroundTruthOptions, camera: str, findings: Findings) -> None:
         self._options = options
-        self._tree = TransformTree(bag, findings)
+        self._tree = TransformTree(bag, findings, options.transforms)
         self._camera = self._optical_frame(frame_name(camera), options, findings)
         self._track: Track | None = None
         topic = options.topic
@@ -145,7 +147,8 @@ class GroundTruth:
         if self._track is None and not self._tree.connects(self.world, self._body):
             raise HyperPoseError(
                 f"{bag.path}: no pose topic, and TF does not connect {self.world!r} and {self._body!r}; give "
-                f"option pose_topic, world_frame or pose_frame. TF frames: {self._tree.listing()}; topics: "
+                "option pose_topic, world_frame, pose_frame or tf_topic. TF frames: "
+                f"{self._tree.listing()}; topics: "
                 f"{bag.listing()}"
             )
         if self._options.extrinsics is None and not self._tree.connects(self._body, self._camera):

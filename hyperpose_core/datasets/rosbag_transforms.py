@@ -14,31 +14,43 @@ from hyperpose_core.geometry.poses import Pose
 
 _TF_TYPE = "tf2_msgs/msg/TFMessage"
 _TF_TOPIC = "/tf"
-_STATIC_TOPIC = "/tf_static"
+_STATIC = "_static"
 _NANOSECONDS = 1_000_000_000
 
 
+def _usual_topic(bag: Bag) -> str:
+    """Return `/tf`, or where the bag has none the only such topic of a robot's own namespace."""
+    names = {name.removesuffix(_STATIC) for name, kind in bag.topics.items() if kind == _TF_TYPE}
+    namespaced = sorted(name for name in names if name.endswith(_TF_TOPIC))
+    return namespaced[0] if len(namespaced) == 1 and _TF_TOPIC not in names else _TF_TOPIC
+
+
 class TransformTree:
-    """The frames of a bag's `/tf` and `/tf_static`.
+    """The frames of a bag's `/tf` and `/tf_static`, or of topics of a robot's own.
 
     Args:
         bag: an open bag.
         findings: gets the faults of the transforms.
+        topic: the moving transforms; those that stand still are on the topic of that name with "_static".
+            By default `/tf`, or the bag's only topic whose name ends so.
 
     Raises:
-        HyperPoseError: the bag is damaged, or its `/tf` is of another type.
+        HyperPoseError: the bag is damaged, has no such topic, or it is of another type.
     """
 
-    def __init__(self, bag: Bag, findings: Findings) -> None:
+    def __init__(self, bag: Bag, findings: Findings, topic: str | None = None) -> None:
         self._bag = bag.path
         self._parents: dict[str, str] = {}
         self._static: dict[str, Pose] = {}
         self._moving: dict[str, Track] = defaultdict(lambda: build_track([]))
         moving: dict[str, list[tuple[int, Pose]]] = {}
         faults = Findings()
-        for topic in (_STATIC_TOPIC, _TF_TOPIC):
-            for child, stamp_ns, pose in self._transforms(bag, topic, faults):
-                if topic == _STATIC_TOPIC:
+        if topic is not None and not {topic, topic + _STATIC} & set(bag.topics):
+            bag.require(topic, (_TF_TYPE,))
+        moving_topic = topic or _usual_topic(bag)
+        for name in (moving_topic + _STATIC, moving_topic):
+            for child, stamp_ns, pose in self._transforms(bag, name, faults):
+                if name.endswith(_STATIC):
                     self._static[child] = pose
                 else:
                     moving.setdefault(child, []).append((stamp_ns, pose))

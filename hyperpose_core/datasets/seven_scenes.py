@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
-from hyperpose_core.datasets.findings import Findings, first_image_size
+from hyperpose_core.datasets.findings import Findings, first_image_size, read_number
 from hyperpose_core.datasets.options import parse_camera
 from hyperpose_core.datasets.records import PosedImage, PosedImageSet
 from hyperpose_core.datasets.splits import MissingSplitError
@@ -57,8 +57,8 @@ def open_seven_scenes(
             images have its size.
 
     Raises:
-        HyperPoseError: no scene, split file, sequence or frame is where the layout says, or a file is no
-            4x4 matrix. Frames whose matrix is no pose are left out and counted instead.
+        HyperPoseError: no scene, split file, sequence or frame is where the layout says. Frames without a
+            pose, or whose matrix is none, are left out and counted instead.
     """
     if split is not None and split not in _SPLIT_FILES:
         raise MissingSplitError(f"7Scenes has no split {split!r}; use train or test")
@@ -99,7 +99,8 @@ def _read_scene(folder: Path, split: str | None, findings: Findings) -> list[Pos
         frames = _frames(sequence)
         for number, colour in frames:
             pose_file = sequence / f"frame-{number:06d}.pose.txt"
-            pose = findings.pose_from_matrix(_read_matrix(pose_file), str(pose_file))
+            matrix = _read_matrix(pose_file, findings)
+            pose = None if matrix is None else findings.pose_from_matrix(matrix, str(pose_file))
             if pose is None:
                 continue
             images.append(
@@ -149,9 +150,20 @@ def _frames(sequence: Path) -> list[tuple[int, Path]]:
     return sorted(frames.items())
 
 
-def _read_matrix(path: Path) -> np.ndarray:
+def _read_matrix(path: Path, findings: Findings) -> np.ndarray | None:
+    """Read a frame's matrix [4, 4]; None, and counted, where its file is missing or holds none.
+
+    Recordings lose track of the camera, and write an empty file or none for such frames.
+    """
+    if not path.exists():
+        findings.leave_out_faulty("no pose file", str(path))
+        return None
     rows = read_text(path, "pose", LARGEST_DOCUMENT_BYTES).split()
+    if not rows:
+        findings.leave_out_faulty("empty pose file", str(path))
+        return None
     try:
-        return np.array([float(value) for value in rows]).reshape(4, 4)
-    except ValueError as error:
-        raise HyperPoseError(f"{path}: no 4x4 camera-to-world matrix: {error}") from error
+        return np.array([read_number(value) for value in rows]).reshape(4, 4)
+    except ValueError:
+        findings.leave_out_faulty("pose file without a 4x4 matrix", str(path))
+        return None

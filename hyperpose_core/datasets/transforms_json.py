@@ -61,6 +61,7 @@ class _Frame:
     split: str | None
     image: PosedImage
     intrinsics: _Intrinsics
+    is_colmap: bool
 
 
 def looks_like_transforms_json(path: Path) -> bool:
@@ -89,7 +90,8 @@ def open_transforms_json(
     Args:
         path: the file, or the folder that holds it.
         split: "train", "val", "test", or None for all.
-        scale: metres a unit of the file; by default what undoes the file's `applied_scale`.
+        scale: metres a unit of the file; by default what undoes the file's `applied_scale`. A file that was
+            made from a COLMAP model has no unit without it.
         scene: the scene's name; the folder's by default.
         block: consecutive frames a block.
         test_every: of so many blocks, one is for testing.
@@ -121,7 +123,10 @@ def open_transforms_json(
     return PosedImageSet(
         name=folder.name if split is None else f"{folder.name} {split}",
         images=_select(frames, split, policy, own_splits),
-        world=World(description=f"world of {path.absolute().name}"),
+        world=World(
+            description=f"world of {path.absolute().name}",
+            is_metric=scale is not None or not any(frame.is_colmap for frame in frames),
+        ),
         camera=_common_camera(frames),
         dropped=findings.dropped,
         faults=findings.faults,
@@ -159,7 +164,9 @@ def _read_frames(
         split = file_split or listed.split_of(name)
         if split is None and listed:
             findings.leave_out_faulty("in none of the file's split lists, so in no split", name)
-        frames.append(_Frame(name, split, image, intrinsics))
+        # As nerfstudio writes it.
+        is_colmap = "colmap_im_id" in entry
+        frames.append(_Frame(name, split, image, intrinsics, is_colmap))
     for name in listed.not_found():
         findings.fault("named by a split list, but no frame", name)
     return sorted(frames, key=lambda frame: natural_order(frame.name))

@@ -7,6 +7,7 @@ by their stamps; the trajectory's poses, which are taken for the camera's unless
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from decimal import Decimal, InvalidOperation
 from pathlib import Path
@@ -14,7 +15,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from hyperpose_core.datasets.findings import Findings
+from hyperpose_core.datasets.findings import Findings, read_number
 from hyperpose_core.datasets.options import parse_camera, parse_number, parse_numbers
 from hyperpose_core.datasets.posed_files import PosedFile, dataset_of
 from hyperpose_core.datasets.records import PosedImageSet
@@ -31,6 +32,10 @@ _TRAJECTORIES = ("groundtruth.txt", "KeyFrameTrajectory.txt", "CameraTrajectory.
 _LISTING = "rgb.txt"
 _IMAGE_FOLDERS = ("rgb", "images", ".")
 _SUFFIXES = (".png", ".jpg", ".jpeg")
+
+
+# Not the one in "-1.#IND", as programs for Windows write what is no number.
+_COMMENT = re.compile(r"(?:^|\s)#")
 
 
 def looks_like_tum(path: Path) -> bool:
@@ -71,9 +76,10 @@ def open_tum(
     pinhole, arm = parse_camera(camera), _arm(extrinsics)
     found = (path / name for name in _TRAJECTORIES if (path / name).exists())
     file = Path(trajectory) if trajectory else next(found, path / _TRAJECTORIES[0])
-    stamps_ns, poses = read_tum_file(file)
+    findings, faults = Findings(), Findings()
+    stamps_ns, poses = read_tum_file(file, faults)
+    findings.take_faults(faults, "trajectory")
     track = build_track(list(zip(stamps_ns.tolist(), poses, strict=True)))
-    findings = Findings()
     files = []
     for stamp_ns, name in _images(path):
         try:
@@ -86,26 +92,35 @@ def open_tum(
     return dataset_of(path, files, world, split, policy, findings)
 
 
-def read_tum_file(path: Path) -> tuple[npt.NDArray[np.int64], list[Pose]]:
+def read_tum_file(path: Path, findings: Findings | None = None) -> tuple[npt.NDArray[np.int64], list[Pose]]:
     """Read stamps [N], nanoseconds, and N poses, in the order of the file.
+
+    Args:
+        path: the file.
+        findings: counts lines whose numbers are no pose, such as "nan" where tracking was lost; None where
+            they do not matter. Either way they are left out.
 
     Raises:
         HyperPoseError: the file cannot be read, a line is none of the format, or there is no pose.
     """
+    findings = Findings() if findings is None else findings
     lines = read_text(path, "file of poses").splitlines()
     stamps, poses = [], []
     for number, line in enumerate(lines, 1):
-        words = line.split("#")[0].replace(",", " ").split()
+        words = _COMMENT.split(line)[0].replace(",", " ").split()
         if not words:
             continue
         try:
-            x, y, z, qx, qy, qz, qw = (float(word) for word in words[1:])
+            x, y, z, qx, qy, qz, qw = (read_number(word) for word in words[1:])
             # Through a decimal number: a float of seconds since 1970 is off by more than 100 ns.
-            stamps.append(np.int64(int(Decimal(words[0]) * _NANOSECONDS)))
-            poses.append(Pose(np.array([x, y, z]), np.array([qw, qx, qy, qz])))
+            stamp = np.int64(int(Decimal(words[0]) * _NANOSECONDS))
         except (ValueError, ArithmeticError) as error:
             expected = "timestamp x y z qx qy qz qw"
             raise HyperPoseError(f"{path}:{number}: {line.strip()[:80]!r} is not {expected!r}") from error
+        pose = findings.pose([x, y, z], [qw, qx, qy, qz], f"{path.name}:{number}")
+        if pose is not None:
+            stamps.append(stamp)
+            poses.append(pose)
     if not poses:
         raise HyperPoseError(f"{path}: holds no pose")
     return np.array(stamps, dtype=np.int64), poses
