@@ -48,6 +48,7 @@ _PARAMETERS = (
     "max_age",
     "max_rate",
     "on_invalid",
+    "initial_pose",
     "autostart",
 )
 

@@ -13,6 +13,7 @@ pytest.importorskip("rclpy", reason="rclpy is missing")
 from diagnostic_msgs.msg import DiagnosticArray  # noqa: E402
 from ros_helpers import TestPeer, claimed_domain, wait_until  # noqa: E402
 
+from hyperpose_ros.fusion.tracking import Tracking  # noqa: E402
 from hyperpose_ros.fusion.trust_history import TrustSummary  # noqa: E402
 from hyperpose_ros.images.counters import FrameCounts, LatencyRecorder, StageLatency  # noqa: E402
 from hyperpose_ros.images.subscription import TopicHealth  # noqa: E402
@@ -38,6 +39,8 @@ SESSION = SessionHealth(
     seconds_without_image=0.1,
     trust=TrustSummary(50, 5, {"jump": 5}),
     transform=TransformHealth("map -> odom", 44, {"no_odometry": 6}, ""),
+    tracking=Tracking.TRACKING,
+    lost="",
 )
 REFINEMENT = RefinementHealth(
     mode="refine",
@@ -78,6 +81,7 @@ def test_every_value_and_every_problem_reaches_the_topic(peer: TestPeer) -> None
         "architecture": "hyperpose",
         "device": "cuda:0",
         "enabled": "true",
+        "tracking": "tracking",
         "latest_poses": "50",
         "latest_poses.untrusted": "5",
         "transform": "map -> odom",
@@ -121,6 +125,7 @@ def test_every_value_and_every_problem_reaches_the_topic(peer: TestPeer) -> None
             {"transform": TransformHealth("map -> odom", 0, {}, "no odometry: start it")},
             ["no odometry: start it"],
         ),
+        ({"tracking": Tracking.LOST, "lost": "lost: nothing to be seen"}, ["lost: nothing"]),
         ({"problems": ("no camera_info on /camera_info",)}, ["no camera_info on /camera_info"]),
         ({"refinement": REFINEMENT}, []),
         ({"refinement": replace(REFINEMENT, problem="no map beside it")}, ["no map beside it"]),

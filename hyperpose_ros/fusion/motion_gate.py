@@ -108,7 +108,7 @@ class MotionGate:
                 self._trust(here)
             return GateAnswer(True)
         mahalanobis, innovation_m = _innovation(self._trusted, here, settings.odometry_noise)
-        passes = _agrees(mahalanobis, settings)
+        passes = agrees(mahalanobis, settings.probability)
         recovered = is_sound and not passes and self._ends_a_row(here, settings)
         if is_sound and (passes or recovered):
             self._trust(here)
@@ -153,10 +153,10 @@ class MotionGate:
 
     def _ends_a_row(self, here: _Anchor, settings: GateSettings) -> bool:
         """Add a refused fix to the row of those before it, or begin a new row with it."""
-        agrees = self._refused is not None and _agrees(
-            _innovation(self._refused, here, settings.odometry_noise)[0], settings
+        goes_on = self._refused is not None and agrees(
+            _innovation(self._refused, here, settings.odometry_noise)[0], settings.probability
         )
-        self._refused_count = self._refused_count + 1 if agrees else 1
+        self._refused_count = self._refused_count + 1 if goes_on else 1
         self._refused = here
         return self._refused_count >= settings.recovery
 
@@ -167,32 +167,57 @@ def chi_squared_6_cdf(value: float) -> float:
     return 1.0 - exp(-half) * (1.0 + half + half * half / 2.0)
 
 
-def _agrees(mahalanobis: float, settings: GateSettings) -> bool:
-    return chi_squared_6_cdf(mahalanobis**2) <= settings.probability
+def agrees(mahalanobis: float, probability: float) -> bool:
+    """Tell whether an innovation's Mahalanobis distance lies within the gate of a probability."""
+    return chi_squared_6_cdf(mahalanobis**2) <= probability
+
+
+def innovation(predicted: PoseWithCovariance, found: PoseWithCovariance) -> Array:
+    """Return how far a fix lies from where it was foretold [6]: position and rotation, in the map's axes."""
+    position = found.pose.position - predicted.pose.position
+    rotation = quaternion_to_rotation_vector(
+        relative_quaternion(predicted.pose.orientation, found.pose.orientation)
+    )
+    return np.concatenate([position, rotation])
+
+
+def mahalanobis_distance(residual: Array, covariance: Array) -> float:
+    """Return the length of a residual [6] in standard deviations of its covariance [6, 6]."""
+    return max(float(residual @ np.linalg.solve(covariance, residual)), 0.0) ** 0.5
+
+
+def carried_on(
+    fix: PoseWithCovariance, step: Pose, travelled_m: float, turned_rad: float, noise: float
+) -> PoseWithCovariance:
+    """Return a fix carried on by odometry.
+
+    Args:
+        fix: the body in the map.
+        step: the body's motion since, in its own frame at the fix.
+        travelled_m: the way that odometry has come since, metres.
+        turned_rad: the same of its turns, radians.
+        noise: as `GateSettings.odometry_noise`.
+    """
+    pose = fix.pose @ step
+    turned = turned_rad + TURN_PER_METRE_RAD * travelled_m
+    moved = move_covariance(fix.covariance, pose.position - fix.pose.position)
+    return PoseWithCovariance(pose, moved + _diagonal(noise * travelled_m, noise * turned))
 
 
 def _innovation(start: _Anchor, end: _Anchor, noise: float) -> tuple[float, float]:
     """Return how far a fix lies from an earlier one carried on by odometry: Mahalanobis, and metres."""
     predicted = _carried_on(start, end.odometry, end.travelled_m, end.turned_rad, noise)
-    position = end.fix.pose.position - predicted.pose.position
-    rotation = quaternion_to_rotation_vector(
-        relative_quaternion(predicted.pose.orientation, end.fix.pose.orientation)
-    )
-    innovation = np.concatenate([position, rotation])
-    covariance = predicted.covariance + end.fix.covariance
-    squared = float(innovation @ np.linalg.solve(covariance, innovation))
-    return max(squared, 0.0) ** 0.5, float(np.linalg.norm(position))
+    residual = innovation(predicted, end.fix)
+    distance = mahalanobis_distance(residual, predicted.covariance + end.fix.covariance)
+    return distance, float(np.linalg.norm(residual[:3]))
 
 
 def _carried_on(
     start: _Anchor, odometry: Pose, travelled_m: float, turned_rad: float, noise: float
 ) -> PoseWithCovariance:
     """Return an earlier fix carried on to where odometry is once it has come a way since its start."""
-    pose = start.fix.pose @ (start.odometry.inverse() @ odometry)
-    travelled = travelled_m - start.travelled_m
-    turned = turned_rad - start.turned_rad + TURN_PER_METRE_RAD * travelled
-    moved = move_covariance(start.fix.covariance, pose.position - start.fix.pose.position)
-    return PoseWithCovariance(pose, moved + _diagonal(noise * travelled, noise * turned))
+    step = start.odometry.inverse() @ odometry
+    return carried_on(start.fix, step, travelled_m - start.travelled_m, turned_rad - start.turned_rad, noise)
 
 
 def _diagonal(position_deviation: float, rotation_deviation: float) -> Array:

@@ -106,7 +106,7 @@ class Judge:
         self.history.add(verdict.causes)
         return verdict
 
-    def judge_verified(self, fix: Fix, leads: bool) -> Verdict:
+    def judge_verified(self, fix: Fix, leads: bool, starts_anew: bool = False) -> Verdict:
         """Judge a fix that a landmark map has verified, which may be older than the last one of the network.
 
         It is held against the last verified fix alone: the network's say less than it does.
@@ -114,9 +114,13 @@ class Judge:
         Args:
             fix: the fix.
             leads: whether the network's next fixes are held against this one where it can be trusted.
+            starts_anew: whether others that agree with it have found the robot elsewhere than the last
+                verified fix would have it.
         """
         with self._lock:
             parameters = self._parameters()
+            if starts_anew:
+                self._verified_gate.reset()
             verdict = _unusable(fix)
             if verdict is None:
                 verdict = self._sum_up(fix, {}, {"covariance": "measured"}, self._verified_gate, parameters)

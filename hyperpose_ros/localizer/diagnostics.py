@@ -13,6 +13,7 @@ from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
 from rclpy.clock import Clock, ClockType
 from rclpy.node import Node
 
+from hyperpose_ros.fusion.tracking import Tracking
 from hyperpose_ros.fusion.trust_history import TrustSummary
 from hyperpose_ros.images.counters import FrameCounts, StageLatency
 from hyperpose_ros.images.subscription import TopicHealth
@@ -41,6 +42,8 @@ class SessionHealth:
         seconds_without_image: since the latest message, or since activation.
         trust: how many of the latest fixes could be trusted.
         transform: how it stands with the transform on /tf.
+        tracking: whether the robot knows where it is.
+        lost: why not, a sentence; empty where it does, or nothing was seen yet.
         refinement: how it stands with the landmark map; None where refinement is off.
     """
 
@@ -54,6 +57,8 @@ class SessionHealth:
     seconds_without_image: float
     trust: TrustSummary
     transform: TransformHealth
+    tracking: Tracking
+    lost: str
     refinement: RefinementHealth | None = None
 
 
@@ -90,6 +95,8 @@ class NodeHealth:
         problems += session.problems
         if not session.is_enabled:
             problems.append("disabled: every image is dropped; call ~/enable with data true to go on")
+        if session.lost:
+            problems.append(session.lost)
         if session.trust.problem:
             problems.append(session.trust.problem)
         if session.transform.problem:
@@ -169,6 +176,7 @@ def _session_values(session: SessionHealth) -> dict[str, str]:
         "architecture": session.architecture,
         "device": session.device,
         "enabled": str(session.is_enabled).lower(),
+        "tracking": session.tracking.value,
         "latest_poses": str(session.trust.fixes),
         "latest_poses.untrusted": str(session.trust.untrusted),
         "transform": session.transform.name,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -70,7 +70,14 @@ class NetworkError:
 class MapLocalizer:
     """Localizes sets of frames in the map that goes with the network that has answered them."""
 
-    def __init__(self, plan: FramePlan, locator: Locator, judge: Judge, uses_camera_info: bool) -> None:
+    def __init__(
+        self,
+        plan: FramePlan,
+        locator: Locator,
+        judge: Judge,
+        uses_camera_info: bool,
+        is_searching: Callable[[], bool],
+    ) -> None:
         """Build from its parts.
 
         Args:
@@ -78,11 +85,13 @@ class MapLocalizer:
             locator: what makes a fix of poses.
             judge: what says whether a fix is to be trusted, and where the last verified pose has come to.
             uses_camera_info: whether the images' intrinsics come from camera_info, or from the checkpoint.
+            is_searching: tells whether earlier poses say nothing of where the robot is now.
         """
         self._plan = plan
         self._locator = locator
         self._judge = judge
         self._uses_camera_info = uses_camera_info
+        self._is_searching = is_searching
 
     def refine(self, localization: Localization, loaded_map: LoadedMap) -> tuple[RefinedFrame, ...]:
         """Ask the map about every frame of a set; never raises for one of them."""
@@ -92,16 +101,18 @@ class MapLocalizer:
             for decoded, estimate in pairs
         )
 
-    def judge(self, frames: Sequence[RefinedFrame], leads: bool) -> tuple[Fix, Verdict]:
-        """Place what the map has verified in the robot's map, and judge it.
+    def fix(self, frames: Sequence[RefinedFrame]) -> Fix:
+        """Place what the map has verified in the robot's map.
 
         Args:
             frames: some of a set, all of them verified, at least one.
-            leads: see `Judge.judge_verified`.
         """
         images = [entry.decoded.frame for entry in frames]
-        fix = self._locator.fix(images, [_verified(entry) for entry in frames])
-        return fix, self._judge.judge_verified(fix, leads)
+        return self._locator.fix(images, [_verified(entry) for entry in frames])
+
+    def judge(self, fix: Fix, leads: bool, starts_anew: bool) -> Verdict:
+        """Judge what `fix` gave; the arguments are those of `Judge.judge_verified`."""
+        return self._judge.judge_verified(fix, leads, starts_anew)
 
     def _refine(self, entry: RefinedFrame, localization: Localization, loaded_map: LoadedMap) -> RefinedFrame:
         try:
@@ -137,7 +148,13 @@ class MapLocalizer:
         return camera_of_images(height, width, (camera,), content)
 
     def _fallbacks(self, decoded: DecodedFrame, prior: Prior) -> tuple[Prior, ...]:
-        """Return where the last verified pose, carried on by odometry, has the camera; else nothing."""
+        """Return where the last verified pose, carried on by odometry, has the camera; else nothing.
+
+        A robot that is searched for may have been carried: the map would confirm a wrong pose sooner where it
+        agrees with a guess that is out of date.
+        """
+        if self._is_searching():
+            return ()
         frame = decoded.frame
         extrinsics = self._plan.extrinsics_of(frame.camera, frame.message.header.frame_id)
         body = None if extrinsics is None else self._judge.foretell(frame.stamp_ns)

@@ -57,7 +57,9 @@ class Localizer(LifecycleNode):
         self._ledger = FrameLedger() if ledger is None else ledger
         self._latencies = LatencyRecorder() if latencies is None else latencies
         self._state = "unconfigured"
-        self._offered_services = LocalizerServices(self, lambda: self._session)
+        self._offered_services = LocalizerServices(
+            self, lambda: self._session, lambda: self._settings.values.relocalize_timeout
+        )
         self._diagnostics = DiagnosticsPublisher(self, self._health)
         self._warn_of_unused_overrides(qos=False)
 

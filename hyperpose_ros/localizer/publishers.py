@@ -17,6 +17,7 @@ from rclpy.qos_overriding_options import QoSOverridingOptions
 from hyperpose_ros.common.conversions import covariance_to_message, pose_to_message, stamp_from_nanoseconds
 from hyperpose_ros.common.fix import Fix
 from hyperpose_ros.common.topic_qos import unserved_subscribers
+from hyperpose_ros.fusion.tracking import Tracking
 from hyperpose_ros.fusion.validity import Verdict
 from hyperpose_ros.localizer.map_localizer import RefinedFrame
 from hyperpose_ros.localizer.network_localizer import Localization
@@ -97,13 +98,18 @@ class EstimatePublishers:
             self.destroy()
             raise
 
-    def publish_status(self, localization: Localization) -> None:
-        """Publish what was judged of the network's fix."""
+    def publish_status(self, localization: Localization, tracking: Tracking) -> None:
+        """Publish what was judged of the network's fix, and whether the robot knows where it is."""
         name = f"{self._node.get_fully_qualified_name().lstrip('/')}: pose"
-        self._status.publish(network_status(name, localization))
+        self._status.publish(network_status(name, localization, tracking))
 
     def publish_map_status(
-        self, localization: Localization, frames: Sequence[RefinedFrame], verdict: Verdict | None, leads: bool
+        self,
+        localization: Localization,
+        frames: Sequence[RefinedFrame],
+        verdict: Verdict | None,
+        leads: bool,
+        tracking: Tracking,
     ) -> None:
         """Publish what the landmark map says of the frames of a localization.
 
@@ -112,9 +118,10 @@ class EstimatePublishers:
             frames: the map's answers.
             verdict: what was judged of those that are verified; None where none is.
             leads: whether the node's pose is the map's; else it is the network's.
+            tracking: whether the robot knows where it is.
         """
         name = f"{self._node.get_fully_qualified_name().lstrip('/')}: map"
-        self._status.publish(map_status(name, localization, frames, verdict, leads))
+        self._status.publish(map_status(name, localization, frames, verdict, leads, tracking))
 
     def publish_verified(self, fix: Fix) -> None:
         """Publish a fix that the landmark map has verified on the topic of those alone."""

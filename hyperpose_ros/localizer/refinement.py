@@ -11,13 +11,15 @@ from pathlib import Path
 import cv2
 from threadpoolctl import ThreadpoolController  # type: ignore[import-untyped]
 
-from hyperpose_core.landmarks.refinement import Refinement
+from hyperpose_core.landmarks.refinement import Reason, Refinement
 from hyperpose_ros.fusion.trust_history import TrustHistory, TrustSummary
+from hyperpose_ros.fusion.validity import Verdict
 from hyperpose_ros.images.counters import FrameAccounts, FrameCounts, Outcome, StageClock, StageLatency
 from hyperpose_ros.localizer.estimator_slot import EstimatorSlot
 from hyperpose_ros.localizer.map_localizer import MapLocalizer, RefinedFrame
 from hyperpose_ros.localizer.network_localizer import Localization
 from hyperpose_ros.localizer.publishers import EstimatePublishers
+from hyperpose_ros.localizer.relocalization import Relocalization
 
 SKIPPED_SUPERSEDED = "superseded"
 SKIPPED_DEACTIVATED = "deactivated"
@@ -62,6 +64,7 @@ class RefinementThread:
         slot: EstimatorSlot,
         localizer: MapLocalizer,
         publishers: EstimatePublishers,
+        relocalization: Relocalization,
         accounts: FrameAccounts,
         leads: bool,
         lets_network_begin: Callable[[], bool],
@@ -72,6 +75,7 @@ class RefinementThread:
             slot: the network in use, whose map is asked.
             localizer: what asks it.
             publishers: where poses go to.
+            relocalization: what follows whether the robot knows where it is.
             accounts: where it is counted, timed and told what became of the frames.
             leads: whether verified poses are the node's: `refinement` is refine.
             lets_network_begin: whether the network's poses move the transform until one is verified.
@@ -79,6 +83,7 @@ class RefinementThread:
         self._slot = slot
         self._localizer = localizer
         self._publishers = publishers
+        self._relocalization = relocalization
         self._accounts = accounts
         self._leads = leads
         self._lets_network_begin = lets_network_begin
@@ -192,17 +197,37 @@ class RefinementThread:
 
     def _publish(self, localization: Localization, frames: Sequence[RefinedFrame]) -> None:
         verified = [entry for entry in frames if entry.verified]
-        verdict = None
-        if verified:
-            fix, verdict = self._localizer.judge(verified, self._leads)
-            if verdict.fix is not None:
-                self._publishers.publish_verified(verdict.fix)
-                if self._leads:
-                    self._publishers.publish(verdict.fix, moves=verdict.trusted)
-                self._has_verified = self._has_verified or verdict.trusted
-        self._publishers.publish_map_status(localization, frames, verdict, self._leads)
+        verdict = self._judge(localization, verified) if verified else None
+        if verdict is None:
+            self._miss(localization, frames)
+        elif verdict.fix is not None:
+            self._publishers.publish_verified(verdict.fix)
+            if self._leads:
+                self._publishers.publish(verdict.fix, moves=verdict.trusted)
+            self._has_verified = self._has_verified or verdict.trusted
+        tracking = self._relocalization.state
+        self._publishers.publish_map_status(localization, frames, verdict, self._leads, tracking)
         if verdict is not None and verdict.trusted and self._leads:
             self._publishers.publish_path()
+
+    def _judge(self, localization: Localization, verified: Sequence[RefinedFrame]) -> Verdict:
+        relocalization, received_ns = self._relocalization, localization.received_ns
+        fix = self._localizer.fix(verified)
+        agreeing = relocalization.weigh(fix, received_ns)
+        is_found = bool(agreeing) and relocalization.is_searching
+        verdict = self._localizer.judge(fix, self._leads, starts_anew=is_found)
+        relocalization.conclude(fix, verdict, agreeing, received_ns)
+        return verdict
+
+    def _miss(self, localization: Localization, frames: Sequence[RefinedFrame]) -> None:
+        reasons = [None if entry.refinement is None else entry.refinement.reason for entry in frames]
+        first = frames[0].failure if reasons[0] is None else reasons[0].value
+        self._relocalization.miss(
+            localization.fix.stamp_ns,
+            first,
+            sees_nothing=all(reason is Reason.NO_FEATURES for reason in reasons),
+            received_ns=localization.received_ns,
+        )
 
     def _settle(self, entry: RefinedFrame) -> None:
         refinement, stamp_ns = entry.refinement, entry.decoded.frame.stamp_ns

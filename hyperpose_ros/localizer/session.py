@@ -26,11 +26,13 @@ from hyperpose_ros.images.intake import Intake
 from hyperpose_ros.images.subscription import ImageSubscription
 from hyperpose_ros.localizer.diagnostics import SessionHealth
 from hyperpose_ros.localizer.estimator_slot import EstimatorSlot, LoadedCheckpoint
+from hyperpose_ros.localizer.initial_pose import InitialPosePublisher
 from hyperpose_ros.localizer.loaded_map import LoadedMap
 from hyperpose_ros.localizer.map_localizer import MapLocalizer
 from hyperpose_ros.localizer.network_localizer import NetworkLocalizer
 from hyperpose_ros.localizer.publishers import EstimatePublishers
 from hyperpose_ros.localizer.refinement import RefinementHealth, RefinementThread
+from hyperpose_ros.localizer.relocalization import Relocalization
 from hyperpose_ros.localizer.worker import InferenceThread, Worker
 from hyperpose_ros.parameters.localizer import LocalizerParameters
 from hyperpose_ros.parameters.on_node import NodeParameters
@@ -76,6 +78,10 @@ class Session:
         self._map_problem = ""
         self._slot = EstimatorSlot(self._with_map_if_possible(loaded))
         self._judge = Judge(loaded.estimator.checkpoint, lambda: parameters.values, self._frames.odometry)
+        self._initial_pose = InitialPosePublisher(node, self._frames.plan.map_frame)
+        self.relocalization = Relocalization(
+            lambda: parameters.values, self._frames.odometry, self._initial_pose, node.get_logger().info
+        )
         self._calibrations: CameraCalibrations | None = None
         if values.use_camera_info:
             self._calibrations = CameraCalibrations(
@@ -84,7 +90,9 @@ class Session:
         locator = Locator(self._frames.plan, self._cameras, self._frames.policy.pose_of)
         localizer = NetworkLocalizer(self._slot, self._calibrations, locator, self._judge)
         self._refinement = self._create_refinement(locator, warnings)
-        self._worker = Worker(self._inbox, localizer, self._publishers, accounts, self._refinement)
+        self._worker = Worker(
+            self._inbox, localizer, self._publishers, accounts, self.relocalization, self._refinement
+        )
         self._intake = Intake(self._cameras, self._calibrations, self._inbox, accounts)
         self._run: Future[None] | None = None
         self._subscriptions: list[ImageSubscription] = []
@@ -93,6 +101,7 @@ class Session:
     def activate(self) -> None:
         """Subscribe and begin to work."""
         values = self._parameters.values
+        self.relocalization.begin_anew()
         self._intake.open()
         if self._refinement is not None:
             self._refinement.start()
@@ -123,6 +132,7 @@ class Session:
             self._run = None
         if self._refinement is not None:
             self._refinement.stop()
+        self.relocalization.end_searches("the node was deactivated meanwhile")
         self._frames.forget()
 
     def close(self) -> None:
@@ -130,6 +140,7 @@ class Session:
         self.deactivate()
         self._thread.stop()
         self._publishers.destroy()
+        self._initial_pose.destroy()
         self._frames.destroy()
 
     @property
@@ -160,6 +171,22 @@ class Session:
         """Forget what earlier images left behind: the path, the jump gate, and what time it was."""
         self._inbox.restart()
 
+    def obstacle_to_search(self) -> str:
+        """Say why the robot cannot be found now, and what to do; empty where it can."""
+        values = self._parameters.values
+        if self._run is None:
+            return "the node is not active: nothing looks at images"
+        if not self._intake.is_enabled:
+            return "disabled: images are dropped; call ~/enable with data true"
+        if self.loaded.map is not None or values.initial_pose_unverified:
+            return ""
+        missing = self._map_problem or (
+            "refinement is off: set it to verify or refine"
+            if self._refinement is None
+            else "there is no landmark map: set map to one that `hyperpose map build` has made"
+        )
+        return f"nothing verifies poses, since {missing}; initial_pose_unverified counts the network's alone"
+
     def health(self) -> SessionHealth:
         """Return what diagnostics say of this session now."""
         loaded, limit_s = self.loaded, self._parameters.values.image_timeout
@@ -175,6 +202,8 @@ class Session:
             seconds_without_image=self._intake.seconds_without_image(),
             trust=self._judge.history.summary(),
             transform=self._frames.health(),
+            tracking=self.relocalization.state,
+            lost=self.relocalization.problem,
             refinement=self._refinement_health(),
         )
 
@@ -215,11 +244,18 @@ class Session:
         if values.refinement == "off":
             return None
         accounts = FrameAccounts(FrameLedger(), LatencyRecorder(), warnings)
-        localizer = MapLocalizer(self._frames.plan, locator, self._judge, values.use_camera_info)
+        localizer = MapLocalizer(
+            self._frames.plan,
+            locator,
+            self._judge,
+            values.use_camera_info,
+            lambda: self.relocalization.is_searching,
+        )
         return RefinementThread(
             self._slot,
             localizer,
             self._publishers,
+            self.relocalization,
             accounts,
             leads=values.refinement == "refine",
             lets_network_begin=lambda: self._parameters.values.network_until_verified,

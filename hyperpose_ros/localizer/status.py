@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
 
 from hyperpose_ros.common.conversions import stamp_from_nanoseconds
+from hyperpose_ros.fusion.tracking import Tracking
 from hyperpose_ros.fusion.validity import Verdict
 from hyperpose_ros.localizer.map_localizer import NetworkError, RefinedFrame, network_error
 from hyperpose_ros.localizer.network_localizer import Localization
@@ -15,12 +16,19 @@ from hyperpose_ros.localizer.network_localizer import Localization
 _VERIFIED = "verified"
 
 
-def network_status(name: str, localization: Localization) -> DiagnosticArray:
-    """Return the message for the network's answer: OK where its fix is trusted, else WARN with reasons."""
+def network_status(name: str, localization: Localization, tracking: Tracking) -> DiagnosticArray:
+    """Return the message for the network's answer: OK where its fix is trusted, else WARN with reasons.
+
+    Args:
+        name: the status' name.
+        localization: the network's answer.
+        tracking: whether the robot knows where it is.
+    """
     verdict = localization.verdict
     values = {
         "source": "network",
         "verified": "false",
+        "tracking": tracking.value,
         **_judged(verdict),
         "age_s": _age_s(localization),
         "checkpoint": str(localization.loaded.path),
@@ -36,6 +44,7 @@ def map_status(
     frames: Sequence[RefinedFrame],
     verdict: Verdict | None,
     leads: bool,
+    tracking: Tracking,
 ) -> DiagnosticArray:
     """Return the message for the landmark map's answer.
 
@@ -47,6 +56,7 @@ def map_status(
         frames: the map's answers; several cameras' values stand side by side.
         verdict: what was judged of those that are verified; None where none is.
         leads: whether the node's pose is the map's.
+        tracking: whether the robot knows where it is.
     """
     verified = [entry for entry in frames if entry.verified]
     errors = [error for entry in verified if (error := network_error(entry)) is not None]
@@ -55,6 +65,7 @@ def map_status(
     values = {
         "source": "map",
         "verified": str(bool(verified)).lower(),
+        "tracking": tracking.value,
         "network_confirmed": str(confirmed).lower(),
         **({"outcome": "withheld", "causes": "not_verified"} if verdict is None else _judged(verdict)),
         "age_s": _age_s(localization),

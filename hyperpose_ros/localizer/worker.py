@@ -16,6 +16,7 @@ from hyperpose_ros.localizer.estimator_slot import LoadedCheckpoint
 from hyperpose_ros.localizer.network_localizer import Localization, NetworkLocalizer
 from hyperpose_ros.localizer.publishers import EstimatePublishers
 from hyperpose_ros.localizer.refinement import RefinementThread
+from hyperpose_ros.localizer.relocalization import Relocalization
 
 WITHHELD_FAILED = "failed"
 
@@ -65,6 +66,7 @@ class Worker:
         localizer: NetworkLocalizer,
         publishers: EstimatePublishers,
         accounts: FrameAccounts,
+        relocalization: Relocalization,
         refinement: RefinementThread | None,
     ) -> None:
         """Build a worker that is not running yet.
@@ -74,12 +76,14 @@ class Worker:
             localizer: what says where they were taken.
             publishers: where poses go to.
             accounts: where it is counted, timed and told what became of the frames.
+            relocalization: what follows whether the robot knows where it is.
             refinement: what is offered the network's answers; None where they are all that there is.
         """
         self._inbox = inbox
         self._localizer = localizer
         self._publishers = publishers
         self._accounts = accounts
+        self._relocalization = relocalization
         self._refinement = refinement
 
     def run(self) -> None:
@@ -93,6 +97,7 @@ class Worker:
     def _begin_anew(self) -> None:
         if self._refinement is not None:
             self._refinement.begin_anew()
+        self._relocalization.begin_anew()
         self._publishers.clear_path()
 
     def _answer(self, frame_set: FrameSet) -> None:
@@ -147,7 +152,8 @@ class Worker:
             self._publishers.publish(verdict.fix, moves=verdict.trusted and self._lets_network_move())
             clock.end("publish")
             self._accounts.latencies.record(clock.durations_ns(), fix.stamp_ns)
-        self._publishers.publish_status(localization)
+        self._relocalization.take_network(localization)
+        self._publishers.publish_status(localization, self._relocalization.state)
 
     def _settle(self, frames: list[Frame], outcome: Outcome, cause: str = "", warning: str = "") -> None:
         told = f"{warning} (stamp {frames[-1].stamp_ns} ns)" if warning else ""

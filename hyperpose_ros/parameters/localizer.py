@@ -272,6 +272,73 @@ class LocalizerParameters:
         minimum=2,
         maximum=1000,
     )
+    lost_after: float = parameter(
+        1.0,
+        Change.ANY_TIME,
+        "Seconds, by the images' stamps, for which the last trusted pose stands: longer without another one, "
+        "the robot is lost. Poses are those that the landmark map verifies; without a map, the network's. An "
+        "image in which there is nothing to see, three times in a row, loses the robot at once.",
+        minimum=0.05,
+        maximum=3600.0,
+    )
+    initial_pose: str = parameter(
+        "off",
+        Change.ANY_TIME,
+        "When `initialpose` tells others (AMCL, SLAM Toolbox) where base_frame is, once: off (only when "
+        "~/relocalize is called), on_start (once the robot is found after activation or ~/reset), on_lost "
+        "(that, and each time that it is found again after it was lost). Waits until somebody listens.",
+        choices=("off", "on_start", "on_lost"),
+    )
+    initial_pose_unverified: bool = parameter(
+        False,
+        Change.ANY_TIME,
+        "Whether the network's poses may find the robot, too, where no landmark map has verified them.",
+    )
+    initial_pose_position_floor: float = parameter(
+        0.2,
+        Change.ANY_TIME,
+        "Smallest standard deviation of the position on `initialpose`, metres; poses count as no more exact "
+        "than this where they are asked whether they agree.",
+        minimum=0.001,
+        maximum=100.0,
+    )
+    initial_pose_rotation_floor_deg: float = parameter(
+        3.0,
+        Change.ANY_TIME,
+        "The same of the orientation, degrees.",
+        minimum=0.01,
+        maximum=180.0,
+    )
+    relocalize_poses: int = parameter(
+        3,
+        Change.ANY_TIME,
+        "So many verified poses that agree with one another, and with odometry in between where there is "
+        "any, find the robot.",
+        minimum=1,
+        maximum=50,
+    )
+    relocalize_window: float = parameter(
+        3.0,
+        Change.ANY_TIME,
+        "Seconds within which they must be taken, by the images' stamps.",
+        minimum=0.1,
+        maximum=3600.0,
+    )
+    relocalize_max_speed: float = parameter(
+        10.0,
+        Change.ANY_TIME,
+        "Metres a second that the robot drives at most, for poses to agree without odometry; it is taken to "
+        "turn by 2 radians a second at most.",
+        minimum=0.0,
+        maximum=1000.0,
+    )
+    relocalize_timeout: float = parameter(
+        10.0,
+        Change.ANY_TIME,
+        "Seconds after which ~/relocalize gives up and says why.",
+        minimum=0.1,
+        maximum=3600.0,
+    )
 
 
 def camera_declarations(cameras: Iterable[str]) -> tuple[Declaration, ...]:
