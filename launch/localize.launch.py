@@ -29,6 +29,7 @@ from launch import LaunchContext, LaunchDescription
 
 # The parameters that are arguments, too; the others are set in the parameter file.
 _PARAMETERS = (
+    "place",
     "checkpoint",
     "map",
     "refinement",
@@ -145,7 +146,7 @@ def _start_localizer(context: LaunchContext) -> list[LifecycleNode]:
     overrides: dict[str, object] = {"use_sim_time": given("use_sim_time") == "true"}
     for declaration in filter(lambda declaration: given(declaration.name), _offered()):
         value = value_from_text(declaration, given(declaration.name))
-        if declaration.name in ("checkpoint", "map"):
+        if declaration.name in ("place", "checkpoint", "map"):
             value = str(Path(str(value)).expanduser().absolute())
         # Text stays text, also where it looks like a number or a truth value in YAML.
         overrides[declaration.name] = (

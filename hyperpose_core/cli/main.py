@@ -16,6 +16,7 @@ _NAME = "hyperpose"
 # Summaries stand here since a verb's file may import torch, which takes seconds: only the file of the verb
 # that is asked for is imported.
 _VERBS = {
+    "build": "make everything a robot needs, from a video or posed images",
     "train": "train a network on a dataset",
     "evaluate": "score a checkpoint on images whose poses are known",
     "predict": "estimate the poses of photographs",

@@ -14,11 +14,15 @@ from hyperpose_core.datasets.records import PosedImageSet
 from hyperpose_core.errors import HyperPoseError
 from hyperpose_core.refinement.checkpoint_map import map_beside
 from hyperpose_core.refinement.training_map import FEWEST_IMAGES, MOST_IMAGES, build_training_map, why_no_map
-from hyperpose_core.training.recipe import load_recipe
+from hyperpose_core.training.choice import AUTO, choose_recipe
+from hyperpose_core.training.length import fitted_to_time
+from hyperpose_core.training.recipe import Recipe, load_recipe, recipe_from_dict
 from hyperpose_core.training.report import write_training_report
+from hyperpose_core.training.run_folder import has_run, read_identity
 from hyperpose_core.training.trainer import Trainer
 
-_SAMPLE = SampleSize(sequences=4, anchors=16)
+SAMPLE_BEFORE_TRAINING = SampleSize(sequences=4, anchors=16)
+"""Enough of the images to find the usual mistakes in seconds."""
 
 
 def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -32,7 +36,15 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     add_dataset_arguments(parser, split="train")
     parser.add_argument("--output", type=Path, required=True, help="folder of the run")
     parser.add_argument(
-        "--recipe", default="small_data", help="a shipped recipe's name or a YAML file (default: %(default)s)"
+        "--recipe",
+        default="small_data",
+        help=f"a shipped recipe's name, a YAML file, or {AUTO}, which chooses by what the data is like "
+        "(default: %(default)s)",
+    )
+    parser.add_argument(
+        "--minutes",
+        type=float,
+        help="train about so long, by the speed measured at the start, instead of the recipe's epochs",
     )
     overrides = parser.add_argument_group("keys of the recipe to replace")
     overrides.add_argument("--model", help="the architecture, such as hyperpose or posenet")
@@ -74,12 +86,14 @@ def run(arguments: argparse.Namespace) -> int:
         raise HyperPoseError(
             f"--map-images is {arguments.map_images}; a map needs {FEWEST_IMAGES} (--no-map builds none)"
         )
-    recipe = load_recipe(arguments.recipe, _overrides(arguments))
+    if arguments.minutes is not None and arguments.epochs is not None:
+        raise HyperPoseError("--minutes and --epochs exclude each other; give one")
     data = open_dataset_from(arguments)
     for cause, count in data.dropped.items():
         print(f"{data.name}: left out {count} frames: {cause}")
     if _is_first_process() and not arguments.resume:
-        _check_poses(data, arguments.unchecked)
+        require_agreement(data, arguments.unchecked)
+    recipe = _recipe(arguments, data)
     trainer = Trainer(recipe, data, arguments.output, arguments.device, arguments.seed)
     checkpoint = trainer.run(resume=arguments.resume)
     if _is_first_process():
@@ -88,6 +102,46 @@ def run(arguments: argparse.Namespace) -> int:
         if not arguments.no_map:
             print(f"map: {_map(checkpoint, data, arguments)}")
     return 0
+
+
+def _recipe(arguments: argparse.Namespace, data: PosedImageSet) -> Recipe:
+    """Return the recipe asked for; a run that was measured before keeps the length that it was given."""
+    overrides = _overrides(arguments)
+    is_measured = arguments.recipe == AUTO or arguments.minutes is not None
+    if is_measured and arguments.resume and has_run(arguments.output):
+        return recipe_from_dict(read_identity(arguments.output)["recipe"], str(arguments.output))
+    if arguments.recipe == AUTO:
+        choice = choose_recipe(data, overrides)
+        recipe = choice.recipe
+        print("\n".join(f"recipe: {reason}" for reason in choice.reasons))
+    else:
+        recipe = load_recipe(arguments.recipe, overrides)
+    if arguments.minutes is not None:
+        recipe = fitted_to_time(recipe, data, arguments.minutes, arguments.device)
+        print(f"recipe: {sum(recipe.stage_epochs())} epochs fit into {arguments.minutes:g} minutes")
+    return recipe
+
+
+def require_agreement(data: PosedImageSet, unchecked: bool) -> None:
+    """Hold the labels against a sample of the images, and say what comes of it.
+
+    Args:
+        data: the images.
+        unchecked: only warn where they contradict each other.
+
+    Raises:
+        HyperPoseError: they contradict each other, and nobody said to train all the same.
+    """
+    check = check_poses([data], SAMPLE_BEFORE_TRAINING)
+    for note in check.notes():
+        print(note)
+    if not check.mistakes:
+        return
+    more = f" (and {len(check.mistakes) - 1} more)" if len(check.mistakes) > 1 else ""
+    message = f"{data.name}: the images contradict the labels: {check.mistakes[0]}{more}"
+    if not unchecked:
+        raise HyperPoseError(f"{message}; mend them, or give --unchecked to train all the same")
+    print(f"warning: {message}")
 
 
 def _map(checkpoint: Path, data: PosedImageSet, arguments: argparse.Namespace) -> str:
@@ -117,24 +171,6 @@ def _map(checkpoint: Path, data: PosedImageSet, arguments: argparse.Namespace) -
 def _is_first_process() -> bool:
     """Tell whether this is the one of torchrun's processes that speaks for all."""
     return os.environ.get("RANK", "0") == "0"
-
-
-def _check_poses(data: PosedImageSet, unchecked: bool) -> None:
-    """Hold the labels against a sample of the images.
-
-    Raises:
-        HyperPoseError: they contradict each other, and nobody said to train all the same.
-    """
-    check = check_poses([data], _SAMPLE)
-    for note in check.notes():
-        print(note)
-    if not check.mistakes:
-        return
-    more = f" (and {len(check.mistakes) - 1} more)" if len(check.mistakes) > 1 else ""
-    message = f"{data.name}: the images contradict the labels: {check.mistakes[0]}{more}"
-    if not unchecked:
-        raise HyperPoseError(f"{message}; mend them, or give --unchecked to train all the same")
-    print(f"warning: {message}")
 
 
 def _overrides(arguments: argparse.Namespace) -> dict[str, Any]:

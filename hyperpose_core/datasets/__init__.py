@@ -39,11 +39,17 @@ __all__ = [
     "MissingSplitError",
     "PosedImage",
     "PosedImageSet",
+    "UnknownLayoutError",
     "World",
     "adapter_options",
     "dataset_format",
     "open_dataset",
 ]
+
+
+class UnknownLayoutError(HyperPoseError):
+    """A folder is there, and is none of the datasets that are known."""
+
 
 DATASET_FORMATS: Mapping[str, Callable[..., PosedImageSet]] = {
     "csv": open_label_csv,
@@ -196,7 +202,7 @@ def dataset_format(path: Path, format: str = "auto") -> str:
             return name
     if path.is_file():
         return "csv"
-    raise HyperPoseError(
+    raise UnknownLayoutError(
         f"{path}: layout not recognised; expected a label CSV, a 7Scenes folder (<scene>/seq-01/...), a "
         "Cambridge Landmarks folder (<Scene>/dataset_train.txt), a RobotCar folder "
         "(<date>/stereo.timestamps), a rosbag2 bag (metadata.yaml), a transforms.json, a COLMAP model "

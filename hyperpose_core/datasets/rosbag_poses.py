@@ -23,6 +23,10 @@ _LASTING_WORLDS = ("map", "world", "earth", "ecef", "utm", "enu", "ned", "global
 _NANOSECONDS = 1_000_000_000
 
 
+class NoGroundTruthError(HyperPoseError):
+    """A bag says of nothing where it was; its images may be fine."""
+
+
 @dataclass(frozen=True, eq=False)
 class PoseTopic:
     """What a pose topic says.
@@ -145,7 +149,7 @@ class GroundTruth:
 
     def _check_connections(self, bag: Bag) -> None:
         if self._track is None and not self._tree.connects(self.world, self._body):
-            raise HyperPoseError(
+            raise NoGroundTruthError(
                 f"{bag.path}: no pose topic, and TF does not connect {self.world!r} and {self._body!r}; give "
                 "option pose_topic, world_frame, pose_frame or tf_topic. TF frames: "
                 f"{self._tree.listing()}; topics: "

@@ -193,6 +193,11 @@ class RunFolder:
         replace_text(self.path / _HISTORY_FILE, text.getvalue(), "history")
 
 
+def has_run(folder: Path) -> bool:
+    """Tell whether a folder holds a run that can be gone on with, or is finished."""
+    return (folder / _STATE_FILE).is_file() and (folder / _IDENTITY_FILE).is_file()
+
+
 def read_identity(folder: Path) -> dict[str, Any]:
     """Return what made a folder's run this run: recipe, data and seed, as plain data.
 

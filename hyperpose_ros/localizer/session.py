@@ -13,6 +13,7 @@ from pathlib import Path
 
 from rclpy.lifecycle import LifecycleNode
 
+from hyperpose_core.checkpoint.place import checkpoint_of_place
 from hyperpose_core.errors import HyperPoseError
 from hyperpose_core.refinement.checkpoint_map import map_beside
 from hyperpose_ros.common.throttled_warnings import ThrottledWarnings
@@ -287,6 +288,11 @@ def _map_missing(loaded: LoadedCheckpoint, values: LocalizerParameters) -> str:
 
 
 def _checkpoint_path(values: LocalizerParameters) -> Path:
-    if not values.checkpoint:
-        raise HyperPoseError("parameter checkpoint is not set: give the path of a .safetensors file")
-    return Path(values.checkpoint)
+    if values.checkpoint:
+        return Path(values.checkpoint)
+    if values.place:
+        return checkpoint_of_place(Path(values.place))
+    raise HyperPoseError(
+        "parameter checkpoint is not set: give the path of a .safetensors file, or place, a folder that "
+        "`hyperpose build` has made"
+    )

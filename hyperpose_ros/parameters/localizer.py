@@ -24,8 +24,14 @@ class LocalizerParameters:
         "",
         Change.LOADING,
         "Path of the trained network, a .safetensors file, or the .onnx file that `hyperpose export` made of "
-        "it. Required. Setting it on a configured node takes "
+        "it. Required, or place. Setting it on a configured node takes "
         "effect with the service ~/load_checkpoint, which keeps the former network where the new one fails.",
+    )
+    place: str = parameter(
+        "",
+        Change.LOADING,
+        "Folder that `hyperpose build` has made; its network and landmark map are used where checkpoint is "
+        "not set.",
     )
     device: str = parameter(
         "auto",

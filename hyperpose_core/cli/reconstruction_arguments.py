@@ -1,0 +1,131 @@
+"""Arguments of what is reconstructed from images, and how: `hyperpose reconstruct`, `hyperpose build`."""
+
+from __future__ import annotations
+
+import argparse
+
+from hyperpose_core.datasets.options import parse_camera
+from hyperpose_core.errors import HyperPoseError
+from hyperpose_core.reconstruction.distance import parse_distance
+from hyperpose_core.reconstruction.gathering import GatheringSettings
+from hyperpose_core.reconstruction.reconstruct import ReconstructionSettings
+from hyperpose_core.reconstruction.tags import DICTIONARIES, TagSettings
+
+
+def add_reconstruction_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments of frames and camera, and of metres and up."""
+    _add_frame_arguments(parser)
+    _add_scale_arguments(parser)
+
+
+def reconstruction_settings_from(arguments: argparse.Namespace) -> ReconstructionSettings:
+    """Return what the arguments of `add_reconstruction_arguments` say.
+
+    Raises:
+        HyperPoseError: a value is impossible.
+    """
+    if arguments.most < 3 or not 0.0 < arguments.spacing < 1.0:
+        raise HyperPoseError("--frames must be 3 or more, --spacing between 0 and 1")
+    if arguments.camera_height is not None and not arguments.camera_height > 0.0:
+        raise HyperPoseError(f"--camera-height is {arguments.camera_height}; give metres above 0")
+    return ReconstructionSettings(
+        gathering=GatheringSettings(
+            spacing=arguments.spacing,
+            most=arguments.most,
+            camera=parse_camera(arguments.camera),
+            separate_cameras=arguments.separate_cameras,
+            image_topic=arguments.image_topic,
+            camera_info_topic=arguments.camera_info_topic,
+        ),
+        mapper=arguments.mapper,
+        tags=None
+        if arguments.tag_size is None
+        else TagSettings(arguments.tag_size, arguments.tag_dictionary),
+        track=arguments.track,
+        track_offset_s=arguments.track_offset,
+        distances=tuple(parse_distance(*distance) for distance in arguments.distance),
+        camera_height_m=arguments.camera_height,
+    )
+
+
+def _add_frame_arguments(parser: argparse.ArgumentParser) -> None:
+    defaults = GatheringSettings()
+    group = parser.add_argument_group("frames and camera")
+    group.add_argument(
+        "--frames",
+        type=int,
+        default=defaults.most,
+        dest="most",
+        help="choose about so many frames of a long video at most (default: %(default)s)",
+    )
+    group.add_argument(
+        "--spacing",
+        type=float,
+        default=defaults.spacing,
+        help="wanted motion of the picture between chosen frames, as a share of its larger side (default: "
+        "%(default)s)",
+    )
+    group.add_argument(
+        "--camera",
+        metavar="W,H,FX,FY,CX,CY",
+        help="intrinsics in pixels, which are then kept (default: a bag's camera_info, or solved, from "
+        "EXIF's focal length where it is there)",
+    )
+    group.add_argument(
+        "--separate-cameras",
+        action="store_true",
+        help="each source was taken by another camera, even if image sizes agree",
+    )
+    group.add_argument("--image-topic", help="a bag's image topic (default: its only one)")
+    group.add_argument("--camera-info-topic", help="a bag's camera_info (default: beside the image topic)")
+    group.add_argument(
+        "--mapper",
+        choices=["auto", "global", "incremental"],
+        default="auto",
+        help="solve all images at once or one after the other (default: at once, and the other way where "
+        "that leaves many out)",
+    )
+
+
+def _add_scale_arguments(parser: argparse.ArgumentParser) -> None:
+    group = parser.add_argument_group(
+        "metres and up",
+        "Images alone do not say how large the world is. With none of these its unit is not the metre.",
+    )
+    group.add_argument(
+        "--tag-size", type=float, metavar="METRES", help="side of the black square of tags that are in view"
+    )
+    group.add_argument(
+        "--tag-dictionary",
+        choices=[*DICTIONARIES],
+        metavar="NAME",
+        help=f"their kind, of {', '.join(DICTIONARIES)} (default: found out)",
+    )
+    group.add_argument(
+        "--track",
+        help="where the images were taken: a TUM file, a bag's topic (poses, odometry or NavSatFix), or exif "
+        "for GPS in photographs; its frame becomes the world",
+    )
+    group.add_argument(
+        "--track-offset",
+        type=float,
+        default=0.0,
+        metavar="SECONDS",
+        help="to be added to an image's stamp to have the track's; a video's stamps begin at 0",
+    )
+    group.add_argument(
+        "--distance",
+        nargs=3,
+        action="append",
+        default=[],
+        metavar=("FROM", "TO", "METRES"),
+        help="a distance that you measured between the places of two images (a file's name, a frame's "
+        "number, or a time as 12.5s; of several sources SOURCE:NUMBER), or between two points, each "
+        "IMAGE@X,Y; may be repeated",
+    )
+    group.add_argument(
+        "--camera-height",
+        type=float,
+        metavar="METRES",
+        help="the camera's height above a level ground in view",
+    )
