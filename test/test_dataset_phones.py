@@ -83,16 +83,69 @@ def write_opensfm(folder: Path, frames: list[Shot]) -> Path:
     return folder
 
 
+def row(*values: object) -> str:
+    return ", ".join(repr(float(value)) if isinstance(value, float) else str(value) for value in values)
+
+
+def write_kapture(folder: Path, frames: list[Shot]) -> Path:
+    """Every second frame by the camera's own trajectory, the others by that of the rig that carries it."""
+    sensors = folder / "sensors"
+    sensors.mkdir(parents=True)
+    # Camera from rig: the rig looks along the camera's x axis and sits 1 m to its right.
+    turn = np.array([[0.0, 0.0, 1.0], [0.0, 1.0, 0.0], [-1.0, 0.0, 0.0]])
+    shift = np.array([1.0, 0.0, 0.0])
+    records, trajectories = ["# kapture format: 1.1"], ["# kapture format: 1.1"]
+    for frame in frames:
+        rotation = frame.camera_to_world.T
+        translation, device = -rotation @ frame.position, "cam0"
+        if frame.index % 2:
+            rotation, translation, device = turn.T @ rotation, turn.T @ (translation - shift), "rig0"
+        numbers = (*mat2quat(rotation), *translation)
+        trajectories.append(row(frame.index, device, *map(float, numbers)))
+        records.append(row(frame.index, "cam0", f"{frame.index:03d}.png"))
+        frame.save(sensors / "records_data" / f"{frame.index:03d}.png")
+    camera = row("cam0", "front", "camera", "PINHOLE", WIDTH, HEIGHT, FOCAL, FOCAL, 64.0, 48.0)
+    (sensors / "sensors.txt").write_text(f"{camera}\nimu0, imu, unknown\n")
+    (sensors / "rigs.txt").write_text(row("rig0", "cam0", *map(float, (*mat2quat(turn), *shift))) + "\n")
+    (sensors / "records_camera.txt").write_text("\n".join(records))
+    (sensors / "trajectories.txt").write_text("\n".join(trajectories))
+    return folder
+
+
+def write_rtabmap(folder: Path, frames: list[Shot]) -> Path:
+    rows = ["#timestamp x y z qx qy qz qw id"]
+    calibration = (
+        "%YAML:1.0\n---\ncamera_name: rtabmap\n"
+        f"image_width: {WIDTH}\nimage_height: {HEIGHT}\ncamera_matrix:\n   rows: 3\n   cols: 3\n"
+        f"   data: [ {FOCAL}, 0., 63.5, 0., {FOCAL}, 47.5, 0., 0., 1. ]\n"
+        "distortion_model: plumb_bob\ndistortion_coefficients:\n   rows: 1\n   cols: 5\n"
+        "   data: [ 0., 0., 0., 0., 0. ]\n"
+    )
+    (folder / "map_calib").mkdir(parents=True)
+    for frame in frames:
+        w, x, y, z = mat2quat(frame.camera_to_world)
+        stamp, name = f"{frame.stamp_ns / 1e9:.6f}", str(frame.index + 1)
+        rows.append(" ".join([stamp, *(repr(float(value)) for value in (*frame.position, x, y, z, w)), name]))
+        frame.save(folder / "map_rgb" / f"{name}.png")
+        (folder / "map_calib" / f"{name}.yaml").write_text(calibration)
+    (folder / "map_camera_poses.txt").write_text("\n".join(rows))
+    return folder
+
+
 WRITERS: dict[str, Callable[[Path, list[Shot]], Path]] = {
     "tum": write_tum,
     "polycam": write_polycam,
     "record3d": write_record3d,
     "opensfm": write_opensfm,
+    "kapture": write_kapture,
+    "rtabmap": write_rtabmap,
 }
 DAMAGED = {
     "tum": "groundtruth.txt",
     "polycam": f"keyframes/cameras/{shots(1)[0].stamp_ns // 10**6}.json",
     "opensfm": "reconstruction.json",
+    "kapture": "sensors/trajectories.txt",
+    "rtabmap": "map_camera_poses.txt",
 }
 
 
@@ -118,7 +171,7 @@ def test_a_known_point_projects_to_where_it_must_be(layout: str, tmp_path: Path)
     assert (len(test.images), len(train.images)) == (2, 8)
 
 
-@pytest.mark.parametrize("layout", ["polycam", "record3d", "opensfm"])
+@pytest.mark.parametrize("layout", ["polycam", "record3d", "opensfm", "kapture", "rtabmap"])
 def test_the_camera_comes_with_the_images(layout: str, tmp_path: Path) -> None:
     folder = tmp_path / "toytown"
     folder.mkdir()
@@ -179,3 +232,18 @@ def test_a_trajectory_that_lost_track_costs_the_frames_in_its_gap(tmp_path: Path
     file.write_text("\n".join(rows))
     with pytest.raises(HyperPoseError, match="groundtruth.txt:7: .*here"):
         open_dataset(folder)
+
+
+def test_an_export_without_the_cameras_poses_says_how_to_export_them(tmp_path: Path) -> None:
+    folder = write_rtabmap(tmp_path, shots(3))
+    (folder / "map_camera_poses.txt").rename(folder / "map_poses.txt")
+    with pytest.raises(HyperPoseError, match="only the robot's poses are there; export with --poses_camera"):
+        open_dataset(folder)
+
+
+def test_images_of_kapture_without_a_pose_are_counted(tmp_path: Path) -> None:
+    folder = write_kapture(tmp_path, shots())
+    trajectories = folder / "sensors" / "trajectories.txt"
+    trajectories.write_text("\n".join(trajectories.read_text().splitlines()[:-2]))
+    data = open_dataset(folder)
+    assert len(data.images) == 8 and data.dropped == {"no pose in the trajectories (first: 008.png)": 2}

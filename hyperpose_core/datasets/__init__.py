@@ -13,6 +13,7 @@ import numpy as np
 from hyperpose_core.datasets.cambridge import looks_like_cambridge, open_cambridge
 from hyperpose_core.datasets.colmap import looks_like_colmap, open_colmap
 from hyperpose_core.datasets.findings import first_image_size
+from hyperpose_core.datasets.kapture import looks_like_kapture, open_kapture
 from hyperpose_core.datasets.label_csv import looks_like_labels, open_label_csv
 from hyperpose_core.datasets.opensfm import looks_like_opensfm, open_opensfm
 from hyperpose_core.datasets.options import parse_camera, parse_flag, parse_numbers
@@ -23,6 +24,7 @@ from hyperpose_core.datasets.robotcar import looks_like_robotcar, open_robotcar
 from hyperpose_core.datasets.rosbag import open_rosbag
 from hyperpose_core.datasets.rosbag_reading import looks_like_rosbag
 from hyperpose_core.datasets.rosbag_storage import check_suffix
+from hyperpose_core.datasets.rtabmap import looks_like_rtabmap, open_rtabmap
 from hyperpose_core.datasets.seven_scenes import looks_like_seven_scenes, open_seven_scenes
 from hyperpose_core.datasets.splits import MissingSplitError
 from hyperpose_core.datasets.transforms_json import looks_like_transforms_json, open_transforms_json
@@ -63,6 +65,8 @@ DATASET_FORMATS: Mapping[str, Callable[..., PosedImageSet]] = {
     "polycam": open_polycam,
     "record3d": open_record3d,
     "opensfm": open_opensfm,
+    "rtabmap": open_rtabmap,
+    "kapture": open_kapture,
 }
 
 # In this order: a reconstructed place holds COLMAP's model, too, as does often a folder for NeRF tools.
@@ -78,6 +82,8 @@ _DETECTORS: Mapping[str, Callable[[Path], bool]] = {
     "polycam": looks_like_polycam,
     "record3d": looks_like_record3d,
     "opensfm": looks_like_opensfm,
+    "rtabmap": looks_like_rtabmap,
+    "kapture": looks_like_kapture,
 }
 
 
@@ -207,5 +213,6 @@ def dataset_format(path: Path, format: str = "auto") -> str:
         "Cambridge Landmarks folder (<Scene>/dataset_train.txt), a RobotCar folder "
         "(<date>/stereo.timestamps), a rosbag2 bag (metadata.yaml), a transforms.json, a COLMAP model "
         "(sparse/0/cameras.bin), a TUM sequence (groundtruth.txt), Polycam's raw data (keyframes), a "
-        "Record3D file (.r3d) or an OpenSfM project (reconstruction.json)"
+        "Record3D file (.r3d), an OpenSfM project (reconstruction.json), an export of rtabmap-export "
+        "(NAME_camera_poses.txt) or a kapture dataset (sensors/sensors.txt)"
     )
