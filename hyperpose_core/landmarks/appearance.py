@@ -11,6 +11,7 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
+from hyperpose_core.errors import HyperPoseError
 from hyperpose_core.landmarks.landmark_map import LandmarkMap
 from hyperpose_core.landmarks.matching import FloatArray, IndexArray, unit_descriptors
 
@@ -59,7 +60,13 @@ class AppearanceIndex:
 
 
 def learn_words(descriptors: npt.NDArray[np.uint8]) -> FloatArray:
-    """Return visual words [W, 128]: k-means centres of descriptors in bytes [N, 128], always the same."""
+    """Return visual words [W, 128]: k-means centres of descriptors in bytes [N, 128], always the same.
+
+    Raises:
+        HyperPoseError: there is no descriptor.
+    """
+    if not len(descriptors):
+        raise HyperPoseError("no features in any image: too dark, blurred or blank")
     generator = np.random.default_rng(0)
     chosen = generator.permutation(len(descriptors))[:_TRAINING_DESCRIPTORS]
     training = unit_descriptors(descriptors[chosen])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import filecmp
 import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -89,13 +90,16 @@ def build_place(parts: Parts, output: Path, settings: BuildSettings, tell: Tell,
         reason = _map(trained, parts, settings, progress)
     trial = try_out(parts, trained, output / REPORT_FOLDER, settings.device)
     checkpoint = output / CHECKPOINT_FILE
-    with opened(trained) as source, replacing(checkpoint, "checkpoint") as copy:
-        shutil.copyfileobj(source, copy)
-    if reason is not None:
-        return Place(checkpoint, None, reason, trial)
-    tell("building the map for the robot from all images")
-    build_training_map(checkpoint, parts.whole, settings.device, settings.most_map_images, progress)
-    return Place(checkpoint, map_beside(checkpoint), None, trial)
+    path = map_beside(checkpoint)
+    is_kept = path.is_file() and checkpoint.is_file() and filecmp.cmp(trained, checkpoint, shallow=False)
+    if not is_kept:
+        path.unlink(missing_ok=True)
+        with opened(trained) as source, replacing(checkpoint, "checkpoint") as copy:
+            shutil.copyfileobj(source, copy)
+        if reason is None:
+            tell("building the map for the robot from all images")
+            build_training_map(checkpoint, parts.whole, settings.device, settings.most_map_images, progress)
+    return Place(checkpoint, path if reason is None else None, reason, trial)
 
 
 def _train(parts: Parts, folder: Path, settings: BuildSettings, tell: Tell) -> Path:
