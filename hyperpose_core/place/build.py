@@ -88,7 +88,7 @@ def build_place(parts: Parts, output: Path, settings: BuildSettings, tell: Tell,
     reason = why_no_map(parts.training)
     if reason is None:
         reason = _map(trained, parts, settings, progress)
-    trial = try_out(parts, trained, output / REPORT_FOLDER, settings.device)
+    trial = try_out(parts, trained, output / REPORT_FOLDER, settings.device, tell)
     checkpoint = output / CHECKPOINT_FILE
     path = map_beside(checkpoint)
     is_kept = path.is_file() and checkpoint.is_file() and filecmp.cmp(trained, checkpoint, shallow=False)

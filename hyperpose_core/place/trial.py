@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -67,7 +68,9 @@ class Trial:
         ]
 
 
-def try_out(parts: Parts, checkpoint: Path, folder: Path, device: str) -> Trial:
+def try_out(
+    parts: Parts, checkpoint: Path, folder: Path, device: str, tell: Callable[[str], object]
+) -> Trial:
     """Estimate the test part's poses with the network, and with the map beside it where there is one.
 
     Args:
@@ -75,6 +78,7 @@ def try_out(parts: Parts, checkpoint: Path, folder: Path, device: str) -> Trial:
         checkpoint: of a network trained on the training part, whose map is of that part, too.
         folder: where the report goes.
         device: where networks run.
+        tell: hears what is worth knowing of the map.
 
     Raises:
         HyperPoseError: an image is unreadable, or the report cannot be written.
@@ -86,7 +90,7 @@ def try_out(parts: Parts, checkpoint: Path, folder: Path, device: str) -> Trial:
     refined = None
     path = map_beside(checkpoint)
     if path.is_file():
-        refiner = MapRefiner.load(path, estimator.checkpoint, test.camera)
+        refiner = MapRefiner.load(path, estimator.checkpoint, test.camera, tell)
         refined = compare_refined(refine_images(refiner, test.images, estimates), test, refiner)
     matches = nearest_by_appearance(parts.training, test, device=device)
     retrieval = score(compare_matches(parts.training, test, matches))
