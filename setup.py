@@ -54,6 +54,8 @@ setup(
         "pyyaml>=6",
         "rosbags>=0.10",
         "safetensors>=0.5",
+        # JPEG as OpenCV decodes it, but for damaged ones, which OpenCV takes.
+        "simplejpeg>=1.7",
         "setuptools",
         "tensorboard>=2.16",
         "threadpoolctl>=3.1",

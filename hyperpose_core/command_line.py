@@ -11,18 +11,11 @@ from contextlib import contextmanager, redirect_stdout
 from types import FrameType
 from typing import Any, TextIO, cast
 
-from hyperpose_core.errors import HyperPoseError
+from hyperpose_core.errors import HyperPoseError, printable
 
 USER_MISTAKE = 2
 INTERRUPTED = 130
 NOBODY_READS = 141  # what a shell says of a program that a closed pipe ended
-
-# C0 and C1 but for tabs and line ends, and what turns the direction of text.
-_CONTROLS = {
-    code: f"\\x{code:02x}" if code < 256 else f"\\u{code:04x}"
-    for code in (*range(32), *range(127, 160), *range(0x2028, 0x202F), *range(0x2066, 0x206A))
-    if chr(code) not in "\t\n"
-}
 
 
 def run_command(name: str, body: Callable[[], int]) -> int:
@@ -44,7 +37,7 @@ def run_command(name: str, body: Callable[[], int]) -> int:
             sys.stdout.flush()
         return code
     except HyperPoseError as error:
-        return _fail(name, str(error))
+        return _fail(name, error)
     except KeyboardInterrupt:
         print(f"{name}: interrupted", file=sys.stderr)
         return INTERRUPTED
@@ -54,9 +47,9 @@ def run_command(name: str, body: Callable[[], int]) -> int:
         return NOBODY_READS
     except OSError as error:
         origin = f"{error.filename}: " if error.filename else ""
-        return _fail(name, f"{origin}{error.strerror or error}")
+        return _fail(name, HyperPoseError(f"{origin}{error.strerror or error}"))
     except MemoryError:
-        return _fail(name, "not enough memory")
+        return _fail(name, HyperPoseError("not enough memory"))
 
 
 @contextmanager
@@ -83,14 +76,8 @@ def dying_of_interrupts(name: str) -> Iterator[None]:
         signal.signal(signal.SIGINT, former)
 
 
-def printable(text: str) -> str:
-    """Escape control characters, and halves of characters that no terminal could print."""
-    return text.translate(_CONTROLS).encode(errors="backslashreplace").decode()
-
-
-def _fail(name: str, reason: str) -> int:
-    line = printable(reason).replace("\n", "\\n")
-    print(f"{name}: error: {line}", file=sys.stderr)
+def _fail(name: str, reason: HyperPoseError) -> int:
+    print(f"{name}: error: {reason}", file=sys.stderr)
     return USER_MISTAKE
 
 

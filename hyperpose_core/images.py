@@ -7,7 +7,8 @@ needs PyTorch, which is imported where it is used: landmark maps do without.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -20,6 +21,7 @@ from hyperpose_core.errors import HyperPoseError
 from hyperpose_core.files import read_bytes
 from hyperpose_core.geometry.camera import CameraModel
 from hyperpose_core.image_headers import FORMATS, JPEG_BEGIN, PNG_BEGIN, encoded_size
+from hyperpose_core.jpeg import RGB_LIKE, decode_jpeg, jpeg_colours
 from hyperpose_core.limits import LARGEST_IMAGE_BYTES, LARGEST_IMAGE_PIXELS, LARGEST_INPUT_PIXELS
 
 if TYPE_CHECKING:
@@ -30,14 +32,10 @@ RgbImage = npt.NDArray[np.uint8]
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
 
-_END_OF_FILE = {JPEG_BEGIN: b"\xff\xd9", PNG_BEGIN: b"IEND"}
+_PNG_END = b"IEND"
 
 # An eighth saves hardly more than a quarter, and changes the input most.
-_REDUCED_MODES = {
-    1: cv2.IMREAD_COLOR,
-    2: cv2.IMREAD_REDUCED_COLOR_2,
-    4: cv2.IMREAD_REDUCED_COLOR_4,
-}
+_REDUCTIONS = (4, 2, 1)
 # So much larger than the resized image must a reduced one still be: then inputs differ by less than a grey
 # level on average, about as much as JPEG itself changes them. 1280x960 for a shorter side of 256 is halved.
 _LEAST_EXCESS = 1.75
@@ -98,8 +96,12 @@ def decode_image(data: bytes, origin: str, reduction: int = 1) -> RgbImage:
     Raises:
         HyperPoseError: the bytes are no image, a damaged one, or one of too many pixels.
     """
-    mode = _REDUCED_MODES[reduction if data.startswith(JPEG_BEGIN) else 1] | cv2.IMREAD_IGNORE_ORIENTATION
-    return np.asarray(cv2.cvtColor(_decoded(data, origin, mode), cv2.COLOR_BGR2RGB), dtype=np.uint8)
+    _check_size(data, origin)
+    with _damage_named(origin):
+        if data.startswith(JPEG_BEGIN) and jpeg_colours(data) in RGB_LIKE:
+            return decode_jpeg(data, reduction)
+    image = _decoded(data, origin, cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION)
+    return np.asarray(cv2.cvtColor(image, cv2.COLOR_BGR2RGB), dtype=np.uint8)
 
 
 def decode_mosaic(data: bytes, origin: str) -> npt.NDArray[np.uint8] | None:
@@ -108,18 +110,33 @@ def decode_mosaic(data: bytes, origin: str) -> npt.NDArray[np.uint8] | None:
     Raises:
         HyperPoseError: the bytes are no image, a damaged one, or one of too many pixels.
     """
+    _check_size(data, origin)
+    if data.startswith(JPEG_BEGIN):
+        with _damage_named(origin):
+            return decode_jpeg(data)[..., 0] if jpeg_colours(data) == "Gray" else None
     image = _decoded(data, origin, cv2.IMREAD_UNCHANGED)
     return np.asarray(image, dtype=np.uint8) if image.ndim == 2 and image.dtype == np.uint8 else None
 
 
-def _decoded(data: bytes, origin: str, mode: int) -> npt.NDArray[np.integer | np.floating]:
+@contextmanager
+def _damage_named(origin: str) -> Iterator[None]:
+    try:
+        yield
+    except ValueError as error:
+        raise HyperPoseError(f"{origin}: a damaged JPEG, which cannot be decoded: {error}") from error
+
+
+def _check_size(data: bytes, origin: str) -> None:
     size = encoded_size(data)
     if size is not None and not 0 < size[0] * size[1] <= LARGEST_IMAGE_PIXELS:
         raise HyperPoseError(
             f"{origin}: an image of {size[1]}x{size[0]} pixels; 1 to {LARGEST_IMAGE_PIXELS:,} pixels are read"
         )
+
+
+def _decoded(data: bytes, origin: str, mode: int) -> npt.NDArray[np.integer | np.floating]:
     try:
-        is_image = size is not None and _is_whole(data)
+        is_image = encoded_size(data) is not None and _is_whole(data)
         image = cv2.imdecode(np.frombuffer(data, dtype=np.uint8), mode) if is_image else None
     except cv2.error:
         image = None
@@ -129,9 +146,8 @@ def _decoded(data: bytes, origin: str, mode: int) -> npt.NDArray[np.integer | np
 
 
 def _is_whole(data: bytes) -> bool:
-    """Tell whether a JPEG or PNG has its end: older OpenCV fills up what is missing with grey."""
-    marks = (end for begin, end in _END_OF_FILE.items() if data.startswith(begin))
-    return len(data) > 0 and all(mark in data for mark in marks)
+    """Tell whether a PNG has its end: older OpenCV fills up what is missing with grey."""
+    return not data.startswith(PNG_BEGIN) or _PNG_END in data
 
 
 def debayer(mosaic: npt.NDArray[np.uint8], pattern: str) -> RgbImage:
@@ -164,13 +180,18 @@ class Preprocessing:
         """Turn lists (from JSON) into tuples and check the sizes.
 
         Raises:
-            ValueError: a size is not positive, or the crop is larger than the resized image's shorter side.
+            ValueError: a size is not positive, a colour is missing, or the crop is larger than the resized
+                image's shorter side.
         """
         if not isinstance(self.resize, int):
             height, width = self.resize
             object.__setattr__(self, "resize", (int(height), int(width)))
         object.__setattr__(self, "mean", tuple(float(value) for value in self.mean))
         object.__setattr__(self, "std", tuple(float(value) for value in self.std))
+        if len(self.mean) != 3 or not all(map(math.isfinite, self.mean)):
+            raise ValueError(f"mean is {self.mean}, not three numbers")
+        if len(self.std) != 3 or not all(0 < value < math.inf for value in self.std):
+            raise ValueError(f"std is {self.std}, not three numbers above 0")
         shorter = self.resize if isinstance(self.resize, int) else min(self.resize)
         if shorter < 1 or (self.crop is not None and not 1 <= self.crop <= shorter):
             raise ValueError(f"resize {self.resize} and crop {self.crop} leave no image")
@@ -214,7 +235,7 @@ class Preprocessing:
         The reduced image becomes an input of the same size, nearly the same as the whole one would.
         """
         wanted = self.resize if isinstance(self.resize, int) else max(self.resize)
-        for reduction in sorted(_REDUCED_MODES, reverse=True):
+        for reduction in _REDUCTIONS:
             reduced = -(-height // reduction), -(-width // reduction)
             is_ample = min(reduced) >= _LEAST_EXCESS * wanted
             if is_ample and self.resized_size(*reduced) == self.resized_size(height, width):

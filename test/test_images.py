@@ -12,7 +12,7 @@ from conftest import draw_image
 from PIL import Image
 
 from hyperpose_core.errors import HyperPoseError
-from hyperpose_core.images import Preprocessing, debayer, read_image
+from hyperpose_core.images import Preprocessing, debayer, decode_image, read_image
 
 
 def test_colours_come_out_as_rgb(tmp_path: Path) -> None:
@@ -80,3 +80,34 @@ def test_the_whole_view_keeps_every_corner() -> None:
 def test_a_crop_larger_than_the_image_is_refused() -> None:
     with pytest.raises(ValueError, match="crop"):
         Preprocessing(resize=200, crop=224)
+
+
+@pytest.mark.parametrize("reduction", [1, 2, 4])
+def test_jpegs_are_what_opencv_makes_of_them(reduction: int) -> None:
+    modes = {1: cv2.IMREAD_COLOR, 2: cv2.IMREAD_REDUCED_COLOR_2, 4: cv2.IMREAD_REDUCED_COLOR_4}
+    for sampling in (0x111111, 0x211111, 0x221111):
+        for size in ((96, 128), (97, 131)):
+            options = [cv2.IMWRITE_JPEG_QUALITY, 85, cv2.IMWRITE_JPEG_SAMPLING_FACTOR, sampling]
+            data = cv2.imencode(".jpg", draw_image(sampling, *size), options)[1].tobytes()
+            expected = cv2.imdecode(np.frombuffer(data, np.uint8), modes[reduction])[..., ::-1]
+            np.testing.assert_array_equal(decode_image(data, "jpeg", reduction), expected)
+    grey = cv2.imencode(".jpg", draw_image(3)[..., 0])[1].tobytes()
+    assert decode_image(grey, "grey").shape == (96, 128, 3)
+
+
+def test_a_jpeg_with_damaged_scan_data_is_refused_in_silence(capfd: pytest.CaptureFixture[str]) -> None:
+    data = bytearray(cv2.imencode(".jpg", draw_image(1))[1].tobytes())
+    begin = data.index(b"\xff\xda")
+    for place in range(begin + 40, begin + 340, 20):
+        data[place : place + 2] = b"\xf7\x7f"
+    with pytest.raises(HyperPoseError, match="^road.jpg: a damaged JPEG"):
+        decode_image(bytes(data), "road.jpg")
+    with pytest.raises(HyperPoseError, match="^road.jpg: "):
+        decode_image(bytes(data[: len(data) // 2]), "road.jpg")
+    assert capfd.readouterr() == ("", "")
+
+
+def test_stray_bytes_before_the_end_as_webcams_write_them_harm_nothing() -> None:
+    data = cv2.imencode(".jpg", draw_image(1))[1].tobytes()
+    stray = data[:-2] + b"\x12\x34\x56" + data[-2:]
+    np.testing.assert_array_equal(decode_image(stray, "webcam"), decode_image(data, "whole"))

@@ -108,7 +108,7 @@ def _in_field(data: bytes, generator: np.random.Generator) -> bytes:
 def _as_json(data: bytes, generator: np.random.Generator) -> bytes:
     try:
         return mutated_json(data.decode(), generator).encode(errors="surrogatepass")
-    except (ValueError, TypeError):
+    except (ValueError, TypeError, RecursionError):
         return _swap_in(data, generator)
 
 

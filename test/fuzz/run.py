@@ -45,13 +45,14 @@ class Worker:
         before = self._peak
         answer = self._ask(reader, seed, _LONGEST_S)
         if answer is None:
+            # One that has closed its output is about to end.
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                self._process.wait(1.0)
             code = self._process.poll()
             self.end()
             self._start()
-            return (
-                "fell",
-                f"took more than {_LONGEST_S:g} s" if code is None else f"the process ended ({code})",
-            )
+            slow = f"took more than {_LONGEST_S:g} s"
+            return "fell", slow if code is None else f"the process ended with {code}"
         self._peak = int(answer["peak"])
         if self._peak - before > _MOST_MEMORY:
             self.end()
