@@ -10,6 +10,7 @@ anything but one short line, ends its process, takes longer than 20 s or more th
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import selectors
 import shutil
