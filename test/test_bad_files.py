@@ -19,7 +19,7 @@ import torch
 from conftest import PROJECT_ROOT, draw_image
 
 from hyperpose_core.checkpoint.file import load_checkpoint, save_checkpoint
-from hyperpose_core.checkpoint.tensor_file import write_tensor_file
+from hyperpose_core.checkpoint.tensor_file import read_tensor_file, write_tensor_file
 from hyperpose_core.cli.main import main
 from hyperpose_core.errors import HyperPoseError
 from hyperpose_core.images import decode_image
@@ -174,11 +174,7 @@ def test_a_bad_recipe_is_one_line(
 
 def rewritten(source: Path, target: Path, change: Callable[[str], str]) -> Path:
     """A checkpoint whose document was changed by another program."""
-    from safetensors import safe_open
-
-    with safe_open(source, framework="pt") as file:
-        metadata = file.metadata()
-        tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    tensors, metadata = read_tensor_file(source)
     with target.open("wb") as stream:
         write_tensor_file(stream, tensors, {**metadata, "hyperpose": change(metadata["hyperpose"])})
     return target
@@ -236,7 +232,7 @@ def test_a_checkpoint_that_says_something_impossible_is_one_line(
     assert main(["predict", str(path), str(photograph)]) == 2
     error = capsys.readouterr().err
     assert error.startswith(f"hyperpose: error: {path}: ") and error.count("\n") == 1, error
-    assert len(error) < 1000
+    assert len(error) < 1000 and "checksum" not in error
 
 
 def test_a_name_that_is_none_is_one_line(tiny_checkpoint: Path, capsys: pytest.CaptureFixture[str]) -> None:

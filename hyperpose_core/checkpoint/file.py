@@ -191,6 +191,11 @@ def _from_document(document: Mapping[str, object], tensors: Mapping[str, Tensor]
         np.asarray(data["normalisation"]["mean"], dtype=np.float64).reshape(-1, 3),
         float(data["normalisation"]["scale"]),
     )
+    scenes = data["scenes"]
+    if not isinstance(scenes, list) or not all(isinstance(scene, str) for scene in scenes):
+        raise ValueError("scenes is no list of names")
+    if len(normalisation.mean) not in (1, len(scenes)):
+        raise ValueError(f"{len(normalisation.mean)} means of positions for {len(scenes)} scenes")
     camera = data["camera"]
     # Older files lack them.
     region, compression, digest = (data.get(name) for name in ("region", "compression", "network_digest"))
@@ -199,7 +204,7 @@ def _from_document(document: Mapping[str, object], tensors: Mapping[str, Tensor]
         options=dict(data["options"]),
         state={name: tensor for name, tensor in tensors.items() if not name.startswith(_UNCERTAINTY_PREFIX)},
         preprocessing=Preprocessing.from_dict(data["preprocessing"]),
-        scenes=tuple(str(scene) for scene in data["scenes"]),
+        scenes=tuple(scenes),
         world=World.from_dict(data["world"]),
         normalisation=normalisation,
         orientation_convention=convention,

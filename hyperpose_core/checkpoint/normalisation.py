@@ -23,6 +23,15 @@ class PositionNormalisation:
     mean: Array = field(default_factory=lambda: np.zeros((1, 3)))
     scale: float = 1.0
 
+    def __post_init__(self) -> None:
+        """Check that positions stay finite.
+
+        Raises:
+            ValueError: a mean is not, or the scale is not above 0.
+        """
+        if not (np.isfinite(self.mean).all() and 0 < self.scale < np.inf):
+            raise ValueError(f"positions are normalised by means {self.mean.tolist()} and scale {self.scale}")
+
     @classmethod
     def from_positions(cls, positions: Array, scenes: npt.NDArray[np.int64]) -> PositionNormalisation:
         """Take each scene's mean and the root-mean-square deviation an axis.

@@ -18,6 +18,7 @@ from hyperpose_core.errors import named
 from hyperpose_core.inference.engines.engine import EXPORTED_SUFFIX
 from hyperpose_core.models.base import PoseModel
 from hyperpose_core.models.registry import build_model, restore_model
+from hyperpose_core.untrusted import reading
 
 UNUSED_CLASSIFIER_PARAMETERS = 1_281_000
 """Of EfficientNet's 1000-way classifier, which the released files carry and no network here needs."""
@@ -93,9 +94,9 @@ def run(arguments: argparse.Namespace) -> int:
         with named(path):
             network = restore_model(checkpoint.architecture, checkpoint.options, checkpoint.state)
         content = _size_table(network)
-    print(f"{path} ({path.stat().st_size:,} bytes)")
-    for line in describe(checkpoint, content):
-        print(line)
+    with reading(path, "checkpoint's description"):
+        lines = [f"{path} ({path.stat().st_size:,} bytes)", *describe(checkpoint, content)]
+    print(*lines, sep="\n")
     return 0
 
 

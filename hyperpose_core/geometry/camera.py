@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from hyperpose_core.geometry.poses import Array
+from hyperpose_core.limits import LARGEST_IMAGE_PIXELS
 
 PLUMB_BOB = "plumb_bob"
 """The distortion model with radial and tangential terms (Brown, 1966), as sensor_msgs/CameraInfo names it."""
@@ -92,8 +93,16 @@ class CameraModel:
         Raises:
             KeyError: the distortion is missing.
             TypeError: another key is missing or unknown.
+            ValueError: it has no pixels, more than an image may have, or no focal length.
         """
-        return cls(**{**data, "distortion": tuple(data["distortion"])})
+        camera = cls(**{**data, "distortion": tuple(data["distortion"])})
+        if not (camera.width > 0 and camera.height > 0 and camera.fx > 0 and camera.fy > 0):
+            raise ValueError(
+                f"a camera of {camera.width}x{camera.height} pixels, fx {camera.fx}, fy {camera.fy}"
+            )
+        if camera.width * camera.height > LARGEST_IMAGE_PIXELS:
+            raise ValueError(f"a camera of more than {LARGEST_IMAGE_PIXELS:,} pixels")
+        return camera
 
 
 def _angle_deg(focal_length: float, centre: float, size: int) -> float:

@@ -48,11 +48,18 @@ class World:
 
     @classmethod
     def from_dict(cls, data: Mapping[str, object]) -> World:
-        """Build from what `to_dict` gave."""
-        up = data["up"]
+        """Build from what `to_dict` gave.
+
+        Raises:
+            ValueError: the origin or the upward direction is not three finite numbers.
+        """
+        up, origin = data["up"], np.asarray(data["origin"], dtype=np.float64)
+        for vector in (origin, np.asarray([0.0, 0.0, 1.0] if up is None else up, dtype=np.float64)):
+            if vector.shape != (3,) or not np.isfinite(vector).all():
+                raise ValueError(f"a world's origin and up are three finite numbers, not {vector.tolist()}")
         return cls(
             description=str(data["description"]),
-            origin=np.asarray(data["origin"], dtype=np.float64),
+            origin=origin,
             utm_zone=None if data["utm_zone"] is None else str(data["utm_zone"]),
             up=None if up is None else tuple(float(value) for value in up),  # type: ignore[arg-type, attr-defined]
             # Files from before there were worlds of an unknown unit do not say it.
