@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import struct
 import subprocess
 import sys
@@ -214,6 +215,7 @@ DOCUMENTS = {
     ),
     "options": ("options.hidden_width", "-1"),
     "origin": ("world.origin", "[1, 2]"),
+    "no origin": ("world.origin", "null"),
     "far origin": ("world.origin", "[1e400, 0, 0]"),
     "covariance": ("uncertainty.covariance", '"none"'),
     "null": ("preprocessing", "null"),
@@ -259,6 +261,23 @@ def test_control_characters_of_a_file_do_not_reach_the_terminal(
     told = capsys.readouterr().out
     assert "\\x1b]0;owned\\x07\\x9b31m\\u202egnp" in told
     assert all(character.isprintable() or character in "\n\t" for character in told)
+
+
+def test_an_interrupt_while_modules_are_imported_is_one_line(tiny_checkpoint: Path) -> None:
+    with subprocess.Popen(
+        [sys.executable, "-m", "hyperpose_core", "predict", str(tiny_checkpoint), "x.png"],
+        stderr=subprocess.PIPE,
+        cwd=PROJECT_ROOT,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
+    ) as process:
+        assert process.stderr is not None
+        maps = Path(f"/proc/{process.pid}/maps")
+        # The first of torch's libraries is loaded: seconds of importing are still to come.
+        while "libtorch" not in maps.read_text():
+            assert process.poll() is None
+        process.send_signal(signal.SIGINT)
+        assert process.stderr.read() == b"hyperpose: interrupted\n"
+    assert process.returncode == 130
 
 
 def test_who_stops_reading_gets_no_complaint(tiny_checkpoint: Path) -> None:
