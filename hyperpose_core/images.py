@@ -113,7 +113,8 @@ def decode_mosaic(data: bytes, origin: str) -> npt.NDArray[np.uint8] | None:
     _check_size(data, origin)
     if data.startswith(JPEG_BEGIN):
         with _damage_named(origin):
-            return decode_jpeg(data)[..., 0] if jpeg_colours(data) == "Gray" else None
+            is_grey = jpeg_colours(data) == "Gray"
+            return np.ascontiguousarray(decode_jpeg(data)[..., 0]) if is_grey else None
     image = _decoded(data, origin, cv2.IMREAD_UNCHANGED)
     return np.asarray(image, dtype=np.uint8) if image.ndim == 2 and image.dtype == np.uint8 else None
 
