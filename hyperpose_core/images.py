@@ -21,7 +21,7 @@ from hyperpose_core.errors import HyperPoseError
 from hyperpose_core.files import read_bytes
 from hyperpose_core.geometry.camera import CameraModel
 from hyperpose_core.image_headers import FORMATS, JPEG_BEGIN, PNG_BEGIN, encoded_size
-from hyperpose_core.jpeg import RGB_LIKE, decode_jpeg, jpeg_colours
+from hyperpose_core.jpeg import GREY, decode_jpeg, jpeg_colours
 from hyperpose_core.limits import LARGEST_IMAGE_BYTES, LARGEST_IMAGE_PIXELS, LARGEST_INPUT_PIXELS
 
 if TYPE_CHECKING:
@@ -97,8 +97,8 @@ def decode_image(data: bytes, origin: str, reduction: int = 1) -> RgbImage:
         HyperPoseError: the bytes are no image, a damaged one, or one of too many pixels.
     """
     _check_size(data, origin)
-    with _damage_named(origin):
-        if data.startswith(JPEG_BEGIN) and jpeg_colours(data) in RGB_LIKE:
+    if data.startswith(JPEG_BEGIN):
+        with _damage_named(origin):
             return decode_jpeg(data, reduction)
     image = _decoded(data, origin, cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION)
     return np.asarray(cv2.cvtColor(image, cv2.COLOR_BGR2RGB), dtype=np.uint8)
@@ -113,7 +113,7 @@ def decode_mosaic(data: bytes, origin: str) -> npt.NDArray[np.uint8] | None:
     _check_size(data, origin)
     if data.startswith(JPEG_BEGIN):
         with _damage_named(origin):
-            is_grey = jpeg_colours(data) == "Gray"
+            is_grey = jpeg_colours(data) == GREY
             return np.ascontiguousarray(decode_jpeg(data)[..., 0]) if is_grey else None
     image = _decoded(data, origin, cv2.IMREAD_UNCHANGED)
     return np.asarray(image, dtype=np.uint8) if image.ndim == 2 and image.dtype == np.uint8 else None

@@ -13,13 +13,16 @@ import numpy.typing as npt
 import simplejpeg
 
 from hyperpose_core.image_headers import encoded_size
+from hyperpose_core.limits import MOST_JPEG_WORK
 
+GREY = "Gray"
+"""What `jpeg_colours` says of one channel."""
+
+_FOR_PRINT = ("CMYK", "YCCK")
 # Many webcams put a few bytes between the picture and its end, which harm nothing.
 _STRAY_BYTES = re.compile(r"Corrupt JPEG data: (\d+) extraneous bytes before marker 0xd9")
 _MOST_STRAY_BYTES = 16
-
-RGB_LIKE = ("Gray", "YCbCr", "RGB")
-"""Of `jpeg_colours`, what `decode_jpeg` decodes; the others are for printers."""
+_START_OF_SCAN = b"\xff\xda"
 
 
 def decode_jpeg(data: bytes, reduction: int = 1) -> npt.NDArray[np.uint8]:
@@ -30,11 +33,14 @@ def decode_jpeg(data: bytes, reduction: int = 1) -> npt.NDArray[np.uint8]:
         reduction: decode at 1/1, 1/2 or 1/4 of the size, rounded up.
 
     Raises:
-        ValueError: the bytes are damaged, or in colours that are no RGB.
+        ValueError: the bytes are damaged, or take far longer to decode than a camera's.
     """
     size = encoded_size(data)
     if size is None:
         raise ValueError("no size in its header")
+    # Each scan of a progressive JPEG refines the whole image, for which a few bytes are enough.
+    if size[0] * size[1] * data.count(_START_OF_SCAN) > MOST_JPEG_WORK:
+        raise ValueError(f"{data.count(_START_OF_SCAN)} scans of {size[1]}x{size[0]} pixels")
     height, width = (-(-length // reduction) for length in size)
     try:
         return _decode(data, height, width, strict=True)
@@ -55,5 +61,17 @@ def jpeg_colours(data: bytes) -> str:
 
 
 def _decode(data: bytes, height: int, width: int, strict: bool) -> npt.NDArray[np.uint8]:
-    pixels = simplejpeg.decode_jpeg(data, "RGB", min_height=height, min_width=width, strict=strict)
-    return np.asarray(pixels, dtype=np.uint8)
+    is_for_print = jpeg_colours(data) in _FOR_PRINT
+    pixels = simplejpeg.decode_jpeg(
+        data, "CMYK" if is_for_print else "RGB", min_height=height, min_width=width, strict=strict
+    )
+    return _rgb_of_ink(pixels) if is_for_print else np.asarray(pixels, dtype=np.uint8)
+
+
+def _rgb_of_ink(pixels: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
+    """Return the colours that cyan, magenta, yellow and black [H, W, 4] make on paper, as OpenCV has them."""
+    black = pixels[..., 3].astype(np.uint16)
+    colours = np.empty((*pixels.shape[:2], 3), dtype=np.uint8)
+    for channel in range(3):
+        colours[..., channel] = black - ((255 - pixels[..., channel]) * black >> 8)
+    return colours

@@ -11,6 +11,9 @@ LARGEST_IMAGE_PIXELS = 1 << 26
 LARGEST_INPUT_PIXELS = 1 << 22
 """Of a resized image, which a narrow one makes large: 1x20,000 pixels become 256x5,120,000."""
 
+MOST_JPEG_WORK = 1 << 30
+"""Pixels of a JPEG times its scans: a photograph of 50 megapixels has about ten."""
+
 LARGEST_IMAGE_BYTES = 1 << 28
 """Of an image file: `LARGEST_IMAGE_PIXELS` without compression."""
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import io
+import struct
 from pathlib import Path
 
 import cv2
@@ -92,7 +94,11 @@ def test_jpegs_are_what_opencv_makes_of_them(reduction: int) -> None:
             expected = cv2.imdecode(np.frombuffer(data, np.uint8), modes[reduction])[..., ::-1]
             np.testing.assert_array_equal(decode_image(data, "jpeg", reduction), expected)
     grey = cv2.imencode(".jpg", draw_image(3)[..., 0])[1].tobytes()
-    assert decode_image(grey, "grey").shape == (96, 128, 3)
+    ink = io.BytesIO()
+    Image.fromarray(draw_image(3, 96, 4 * 128).reshape(96, 128 * 3, 4), "CMYK").save(ink, "jpeg")
+    for data in (grey, ink.getvalue()):
+        expected = cv2.imdecode(np.frombuffer(data, np.uint8), modes[reduction])[..., ::-1]
+        np.testing.assert_array_equal(decode_image(data, "grey or ink", reduction), expected)
 
 
 def test_a_jpeg_with_damaged_scan_data_is_refused_in_silence(capfd: pytest.CaptureFixture[str]) -> None:
@@ -105,6 +111,14 @@ def test_a_jpeg_with_damaged_scan_data_is_refused_in_silence(capfd: pytest.Captu
     with pytest.raises(HyperPoseError, match="^road.jpg: "):
         decode_image(bytes(data[: len(data) // 2]), "road.jpg")
     assert capfd.readouterr() == ("", "")
+
+
+def test_a_jpeg_of_very_many_scans_is_refused_before_they_are_decoded() -> None:
+    data = bytearray(cv2.imencode(".jpg", draw_image(1), [cv2.IMWRITE_JPEG_PROGRESSIVE, 1])[1].tobytes())
+    decode_image(bytes(data), "usual")
+    struct.pack_into(">HH", data, data.index(b"\xff\xc2") + 5, 8000, 8000)
+    with pytest.raises(HyperPoseError, match="^bomb: .* scans of 8000x8000"):
+        decode_image(bytes(data) + b"\xff\xda" * 20, "bomb")
 
 
 def test_stray_bytes_before_the_end_as_webcams_write_them_harm_nothing() -> None:
