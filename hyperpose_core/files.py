@@ -2,20 +2,25 @@
 
 What is read does not depend on its file any more, and a name never leads to a pipe that nobody writes or to a
 device without end. What is written takes its place in one step: a full disk or a kill leaves what was there.
+Two processes that write the same file, or work in the same folder, do not mix: the second one is refused.
 """
 
 from __future__ import annotations
 
+import fcntl
 import os
 import stat
 import zlib
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO
 
 from hyperpose_core.errors import HyperPoseError
 from hyperpose_core.limits import LARGEST_TABLE_BYTES
+
+LOCK_FILE = ".lock"
+"""In a folder that one process at a time works in, see `lock_folder`."""
 
 _PARTIAL_SUFFIX = ".partial"
 _PIECE_BYTES = 1 << 22
@@ -96,7 +101,7 @@ def replacing(path: Path, what: str = "file") -> Iterator[BinaryIO]:
         what: what is written, for the errors.
 
     Raises:
-        HyperPoseError: it cannot be written.
+        HyperPoseError: it cannot be written, or another process is writing it.
     """
     path = Path(path)
     try:
@@ -131,6 +136,51 @@ def replace_text(path: Path, content: str, what: str = "file") -> None:
     replace_bytes(path, content.encode(), what)
 
 
+def lock_folder(path: Path, work: str) -> int:
+    """Make a folder and keep other processes out of it that would do the same work there.
+
+    Args:
+        path: the folder.
+        work: what is done there, for the error.
+
+    Returns:
+        a descriptor: who closes it lets the others in, and so does the end of the process.
+
+    Raises:
+        HyperPoseError: another process is at work there, or the folder cannot be written to.
+    """
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+        descriptor = os.open(path / LOCK_FILE, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
+    except (OSError, ValueError) as error:
+        reason = error.strerror if isinstance(error, OSError) else error
+        raise HyperPoseError(f"{path}: cannot write there: {reason}") from error
+    try:
+        fcntl.lockf(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        os.close(descriptor)
+        raise HyperPoseError(
+            f"{path}: another {work} is at work there; wait for its end or use another folder"
+            if isinstance(error, BlockingIOError)
+            else f"{path}: cannot be locked: {error.strerror}"
+        ) from error
+    return descriptor
+
+
+@contextmanager
+def locked_folder(path: Path, work: str) -> Iterator[None]:
+    """Make a folder and keep other processes out of it meanwhile, see `lock_folder`.
+
+    Raises:
+        HyperPoseError: another process is at work there, or the folder cannot be written to.
+    """
+    descriptor = lock_folder(path, work)
+    try:
+        yield
+    finally:
+        os.close(descriptor)
+
+
 def checksum(path: Path) -> int:
     """Return the CRC-32 of a file, read piece by piece.
 
@@ -158,11 +208,12 @@ def _descriptor(path: Path, what: str) -> int:
 def _beside(path: Path) -> Iterator[BinaryIO]:
     """Give a stream to a file beside another one, whose place it takes at the end."""
     partial = path.with_name(path.name + _PARTIAL_SUFFIX)
-    # Whatever has the name, a link to somewhere else included, is not written through.
-    partial.unlink(missing_ok=True)
+    _remove_abandoned(partial, path)
     descriptor = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
     try:
         with open(descriptor, "wb") as stream:
+            with suppress(OSError):  # some network file systems have no locks
+                fcntl.lockf(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
             yield stream
             stream.flush()
             os.fsync(descriptor)
@@ -170,3 +221,25 @@ def _beside(path: Path) -> Iterator[BinaryIO]:
     except BaseException:
         partial.unlink(missing_ok=True)
         raise
+
+
+def _remove_abandoned(partial: Path, path: Path) -> None:
+    """Remove what a killed process left, or whatever else has the name: it is not written through.
+
+    Raises:
+        HyperPoseError: a process is still writing it.
+    """
+    try:
+        descriptor = os.open(partial, os.O_RDWR | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    except OSError:  # not there, a link, a pipe, a folder
+        partial.unlink(missing_ok=True)
+        return
+    try:
+        fcntl.lockf(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError as error:
+        raise HyperPoseError(f"{path}: another process is writing it just now") from error
+    except OSError:  # some network file systems have no locks
+        pass
+    finally:
+        os.close(descriptor)
+    partial.unlink(missing_ok=True)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import resource
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -64,6 +66,17 @@ def shared_data() -> Path:
         if candidate and (Path(candidate) / "data").is_dir():
             return Path(candidate) / "data"
     pytest.skip("the real data is missing: put it at ../shared/data or set HYPERPOSE_SHARED")
+
+
+@contextmanager
+def full_disk(room: int) -> Iterator[None]:
+    """A disk on which no file grows beyond so many bytes."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (room, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
 
 
 def draw_image(seed: int, height: int = 96, width: int = 128) -> RgbImage:

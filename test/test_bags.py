@@ -10,6 +10,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+from conftest import full_disk
 from rosbags.rosbag2 import Reader
 from rosbags.typesys import Stores, get_typestore
 
@@ -178,6 +179,21 @@ def test_a_failed_conversion_leaves_everything_as_it_was(
     assert str(broken) in last_line(capsys)
     assert len(contents(bag, IMAGE)) == 24
     assert sorted(path.name for path in tmp_path.iterdir()) == ["bag", "data"]
+
+
+@pytest.mark.parametrize("storage", ["mcap", "sqlite3"])
+@pytest.mark.parametrize("room", [16, 30_000])
+def test_a_full_disk_is_one_line_and_leaves_the_former_bag(
+    storage: str, room: int, tmp_path: Path, seven_scenes_folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    bag = tmp_path / "bag"
+    bag.mkdir()
+    (bag / "metadata.yaml").write_text("precious")
+    with full_disk(room):
+        assert convert(bag, seven_scenes_folder, "--storage", storage, "--overwrite") == 2
+    assert f"dataset_to_bag: error: {bag}: cannot write the bag: " in last_line(capsys)
+    assert (bag / "metadata.yaml").read_text() == "precious"
+    assert [path.name for path in tmp_path.iterdir()] == ["bag"]
 
 
 def test_images_of_one_stamp_are_an_error(

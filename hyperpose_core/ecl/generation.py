@@ -18,7 +18,7 @@ from hyperpose_core.ecl.engine import Engine
 from hyperpose_core.ecl.layout import Variant, csv_name, label_csv, plan_cambridge, plan_csv
 from hyperpose_core.ecl.settings import SETTINGS_FILE, check_settings, image_seed, seeds_of, settings_document
 from hyperpose_core.errors import HyperPoseError
-from hyperpose_core.files import replace_bytes, replace_text
+from hyperpose_core.files import locked_folder, replace_bytes, replace_text
 from hyperpose_core.images import RgbImage
 
 _JPEG_QUALITY = 95
@@ -62,8 +62,8 @@ def generate_variants(
         split: what the label CSV calls the frames' split.
 
     Raises:
-        HyperPoseError: a frame is unreadable or shows a condition already, the folder holds other images, or
-            it cannot be written.
+        HyperPoseError: a frame is unreadable or shows a condition already, the folder holds other images,
+            another process makes some there, or it cannot be written.
     """
     names = tuple(conditions.conditions)
     taken = next((image for image in data.images if image.condition in names), None)
@@ -71,12 +71,13 @@ def generate_variants(
         raise HyperPoseError(f"{taken.path}: shows {taken.condition} already; give the original frames alone")
     variants = plan_cambridge(data, names) if cambridge else plan_csv(data, names)
     try:
-        _claim(output, variants, engine, conditions, seed, data.name)
-        made = _make_all(output, variants, engine, seed)
-        labels = None
-        if not cambridge:
-            labels = output / csv_name(data)
-            replace_text(labels, label_csv(variants, split), "labels")
+        with locked_folder(output, "generation"):
+            _claim(output, variants, engine, conditions, seed, data.name)
+            made = _make_all(output, variants, engine, seed)
+            labels = None
+            if not cambridge:
+                labels = output / csv_name(data)
+                replace_text(labels, label_csv(variants, split), "labels")
     except OSError as error:
         raise HyperPoseError(
             f"{error.filename or output}: cannot write it: {error.strerror or error}"

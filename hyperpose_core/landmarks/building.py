@@ -13,6 +13,7 @@ import numpy as np
 from hyperpose_core import __version__
 from hyperpose_core.datasets.records import PosedImageSet
 from hyperpose_core.errors import HyperPoseError
+from hyperpose_core.files import locked_folder
 from hyperpose_core.geometry.camera import CameraModel
 from hyperpose_core.inference.estimator import PoseEstimator
 from hyperpose_core.landmarks.budget import within_budget
@@ -57,7 +58,7 @@ def build_map(
 
     Raises:
         HyperPoseError: the intrinsics are unknown, an image is unreadable or of another size, nothing can be
-            triangulated, or a file cannot be written.
+            triangulated, a file cannot be written, or another process builds this map.
     """
     if not images.images:
         raise HyperPoseError(f"{images.name}: no images to build a map from")
@@ -65,11 +66,13 @@ def build_map(
     if settings.adjust_poses:
         load_pycolmap()  # told before the long part
     cameras = _cameras(images, cameras)
-    work = WorkFolder(path.with_name(path.name + _WORK_SUFFIX), _fingerprint(images, settings))
-    content = _build(images, cameras, settings, work, progress)
-    content = _completed(content, images, settings, estimator, progress)
-    content.save(path)
-    work.remove()
+    work_path = path.with_name(path.name + _WORK_SUFFIX)
+    with locked_folder(work_path, "building of this map"):
+        work = WorkFolder(work_path, _fingerprint(images, settings))
+        content = _build(images, cameras, settings, work, progress)
+        content = _completed(content, images, settings, estimator, progress)
+        content.save(path)
+        work.remove()
     return content
 
 

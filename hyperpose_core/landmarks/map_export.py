@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from hyperpose_core.errors import HyperPoseError
+from hyperpose_core.files import replacing
 from hyperpose_core.geometry.camera import CameraModel
 from hyperpose_core.landmarks.budget import view_counts
 from hyperpose_core.landmarks.landmark_map import LandmarkMap
@@ -38,16 +38,12 @@ def export_map(content: LandmarkMap, folder: Path) -> list[Path]:
         "images.txt": _images(content),
         "points3D.txt": _points(content),
     }
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        return [_write(folder / name, lines) for name, lines in parts.items()]
-    except OSError as error:
-        raise HyperPoseError(f"{folder}: cannot export the map there: {error}") from error
+    return [_write(folder / name, lines) for name, lines in parts.items()]
 
 
 def _write(path: Path, lines: Iterable[str]) -> Path:
-    with path.open("w", encoding="utf-8") as file:
-        file.writelines(f"{line}\n" for line in lines)
+    with replacing(path, "map's export") as stream:
+        stream.writelines(f"{line}\n".encode() for line in lines)
     return path
 
 

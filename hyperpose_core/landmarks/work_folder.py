@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from hyperpose_core.errors import HyperPoseError
-from hyperpose_core.files import opened, replacing
+from hyperpose_core.files import LOCK_FILE, opened, replacing
 from hyperpose_core.untrusted import reading
 
 _FINGERPRINT_FILE = "made_from"
@@ -34,11 +34,13 @@ class WorkFolder:
         self._path = path
         marker = path / _FINGERPRINT_FILE
         try:
-            if path.exists() and (not marker.is_file() or marker.read_text() != fingerprint):
-                shutil.rmtree(path)
             path.mkdir(parents=True, exist_ok=True)
+            if not marker.is_file() or marker.read_text() != fingerprint:
+                for entry in path.iterdir():
+                    if entry.name != LOCK_FILE:
+                        entry.unlink()
             marker.write_text(fingerprint)
-        except OSError as error:
+        except (OSError, UnicodeDecodeError) as error:
             raise HyperPoseError(f"{path}: cannot keep work in progress there: {error}") from error
 
     def has(self, name: str) -> bool:

@@ -14,6 +14,7 @@ from pathlib import Path
 import pycolmap
 
 from hyperpose_core.errors import HyperPoseError
+from hyperpose_core.files import locked_folder
 from hyperpose_core.geometry.poses import Array, Pose
 from hyperpose_core.geometry.similarity import Similarity
 from hyperpose_core.geometry.world import World
@@ -85,14 +86,21 @@ def reconstruct(paths: Sequence[Path], output: Path, settings: ReconstructionSet
         settings: see the class.
 
     Raises:
-        HyperPoseError: a source cannot be read or shows too little, the folder holds something else, or no
-            images could be joined.
+        HyperPoseError: a source cannot be read or shows too little, the folder holds something else, another
+            process reconstructs there, or no images could be joined.
     """
+    sources = find_sources(paths)
+    work = _work_folder(output)
+    with locked_folder(output, "reconstruction"):
+        return _reconstruct(sources, output, work, settings)
+
+
+def _reconstruct(
+    sources: Sequence[Source], output: Path, work: Path, settings: ReconstructionSettings
+) -> Reconstruction:
     started = time.monotonic()
     # COLMAP tells of every step otherwise.
     pycolmap.logging.minloglevel = _FATAL_ONLY
-    sources = find_sources(paths)
-    work = _work_folder(output)
     frames = _gather(sources, output, work, settings)
     folders = _solve(frames, output, work, settings)
     free = read_model(folders[0])

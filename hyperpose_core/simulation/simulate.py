@@ -19,7 +19,7 @@ from tqdm import tqdm
 
 import hyperpose_core
 from hyperpose_core.errors import HyperPoseError
-from hyperpose_core.files import replace_text
+from hyperpose_core.files import locked_folder, replace_text
 from hyperpose_core.simulation.camera import simulated_camera
 from hyperpose_core.simulation.options import (
     SCENE_NAMES,
@@ -51,12 +51,21 @@ def simulate(
         show_progress: draw a progress bar on standard error.
 
     Raises:
-        HyperPoseError: panda3d is missing, `output` holds something else, or a run cannot be rendered.
+        HyperPoseError: panda3d is missing, `output` holds something else, another process simulates there,
+            or a run cannot be rendered.
     """
     start = time.monotonic()
     options = options or SimulationOptions()
     output = Path(output)
     _claim(output)
+    with locked_folder(output, "simulation"):
+        scenes = _simulate(output, options, show_progress)
+        summary = SimulationSummary(output, scenes, round(time.monotonic() - start, 2))
+        _write_summary(summary, options)
+    return summary
+
+
+def _simulate(output: Path, options: SimulationOptions, show_progress: bool) -> tuple[SceneSummary, ...]:
     scenes = [_scene_runs(options, scene) for scene in range(options.scenes)]
     roots = [
         output if options.scenes == 1 else output / SCENE_NAMES[scene] for scene in range(options.scenes)
@@ -68,13 +77,10 @@ def simulate(
     if waiting:
         _render(waiting, options, show_progress)
     rendered = {(root, run.date) for root, run in waiting}
-    summaries = tuple(
+    return tuple(
         _summarise(SCENE_NAMES[scene], root, runs, rendered)
         for scene, (root, runs) in enumerate(zip(roots, scenes, strict=True))
     )
-    summary = SimulationSummary(output, summaries, round(time.monotonic() - start, 2))
-    _write_summary(summary, options)
-    return summary
 
 
 def _claim(output: Path) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import fcntl
 import io
 import os
 from collections.abc import Sequence
@@ -18,7 +17,7 @@ from torch.utils.tensorboard import SummaryWriter
 
 from hyperpose_core.checkpoint.file import Checkpoint, save_checkpoint
 from hyperpose_core.errors import HyperPoseError
-from hyperpose_core.files import read_bytes, read_text, replace_text, replacing
+from hyperpose_core.files import lock_folder, read_bytes, read_text, replace_text, replacing
 from hyperpose_core.limits import LARGEST_DOCUMENT_BYTES
 from hyperpose_core.pickled_tensors import load_pickled_tensors
 from hyperpose_core.untrusted import parse_yaml, reading, reason_of
@@ -28,7 +27,6 @@ LAST_CHECKPOINT = "last.safetensors"
 _STATE_FILE = "training_state.pt"
 _IDENTITY_FILE = "recipe.yaml"
 _HISTORY_FILE = "history.csv"
-_LOCK_FILE = ".lock"
 _STATE_KEYS = {"epochs", "best_score", "network", "loss", "optimizer"}
 
 
@@ -73,16 +71,7 @@ class RunFolder:
         Raises:
             HyperPoseError: another process trains there, or the folder cannot be written to.
         """
-        try:
-            self.path.mkdir(parents=True, exist_ok=True)
-            self._lock = os.open(self.path / _LOCK_FILE, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
-            fcntl.lockf(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            raise HyperPoseError(
-                f"{self.path}: another training is at work there; wait for its end or use another folder"
-            ) from error
-        except (OSError, ValueError) as error:
-            raise HyperPoseError(f"{self.path}: cannot write there: {reason_of(error)}") from error
+        self._lock = lock_folder(self.path, "training")
 
     def release(self) -> None:
         """Let other processes in."""

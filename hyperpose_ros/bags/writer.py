@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import sqlite3
 from collections.abc import Iterator, Sequence
@@ -24,6 +25,7 @@ from rosbags.rosbag2 import StoragePlugin, Writer
 from rosbags.typesys import Stores, get_typestore
 
 from hyperpose_core.errors import HyperPoseError
+from hyperpose_core.files import lock_folder
 from hyperpose_core.untrusted import reason_of
 
 STORAGES = ("mcap", "sqlite3")
@@ -46,7 +48,7 @@ class BagWriter:
 
     Raises:
         HyperPoseError: something is already at `path` (and isn't a bag, or `overwrite` is not given), the
-            folder cannot be written, or the storage is unknown.
+            folder cannot be written, another process writes this bag, or the storage is unknown.
     """
 
     def __init__(self, path: Path | str, storage: str = "mcap", overwrite: bool = False) -> None:
@@ -57,15 +59,19 @@ class BagWriter:
         self._work_folder = self.path.parent / f".{self.path.name}.partial"
         self._connections: dict[str, Connection] = {}
         self._typestore = get_typestore(Stores.ROS2_KILTED)
-        with self._writing():
-            shutil.rmtree(self._work_folder, ignore_errors=True)
-            self._work_folder.mkdir(parents=True)
-            self._writer = Writer(
-                self._work_folder / self.path.name,
-                version=_BAG_VERSION,
-                storage_plugin=StoragePlugin[storage.upper()],
-            )
-            self._writer.open()
+        self._lock = lock_folder(self._work_folder, "writing of this bag")
+        try:
+            with self._writing():
+                shutil.rmtree(self._work_folder / self.path.name, ignore_errors=True)
+                self._writer = Writer(
+                    self._work_folder / self.path.name,
+                    version=_BAG_VERSION,
+                    storage_plugin=StoragePlugin[storage.upper()],
+                )
+                self._writer.open()
+        except HyperPoseError:
+            self._remove_work()
+            raise
 
     def __enter__(self) -> BagWriter:
         """Return itself: the bag is open from the start."""
@@ -95,7 +101,7 @@ class BagWriter:
                     shutil.rmtree(self.path)
                 (self._work_folder / self.path.name).rename(self.path)
         finally:
-            shutil.rmtree(self._work_folder, ignore_errors=True)
+            self._remove_work()
 
     def write(self, topic: str, message: Any, stamp_ns: int) -> None:
         """Write one message.
@@ -129,6 +135,10 @@ class BagWriter:
             yield
         except (OSError, sqlite3.Error) as error:
             raise HyperPoseError(f"{self.path}: cannot write the bag: {reason_of(error)}") from error
+
+    def _remove_work(self) -> None:
+        shutil.rmtree(self._work_folder, ignore_errors=True)
+        os.close(self._lock)
 
     def _abort(self) -> None:
         # What could not be written cannot be finished either, and is removed.
