@@ -72,10 +72,20 @@ def read_photograph(path: Path, camera: CameraModel | None) -> RgbImage:
     Raises:
         HyperPoseError: as `read_image`.
     """
-    data = read_bytes(path, "image", LARGEST_IMAGE_BYTES)
-    image = decode_image(data, str(path))
+    image = read_image(path)
     if camera is None or _is_wide(image.shape[1], image.shape[0]) == _is_wide(camera.width, camera.height):
         return image
+    return read_upright(path)
+
+
+def read_upright(path: Path) -> RgbImage:
+    """Read an image file as RGB uint8 [H, W, 3], turned as EXIF says that it is to be seen.
+
+    Raises:
+        HyperPoseError: as `read_image`.
+    """
+    data = read_bytes(path, "image", LARGEST_IMAGE_BYTES)
+    decode_image(data, str(path))  # refuses damaged ones
     seen = _decoded(data, str(path), cv2.IMREAD_COLOR)
     return np.asarray(cv2.cvtColor(seen, cv2.COLOR_BGR2RGB), dtype=np.uint8)
 

@@ -7,9 +7,11 @@ import itertools
 import re
 from collections import Counter
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path as FilePath
 
 import cv2
+import numpy as np
 import pytest
 
 pytest.importorskip("rclpy", reason="rclpy is missing")
@@ -28,7 +30,8 @@ from rclpy.qos import QoSProfile, QoSReliabilityPolicy  # noqa: E402
 from ros_helpers import TestPeer, wait_until  # noqa: E402
 from sensor_msgs.msg import CompressedImage, Image  # noqa: E402
 
-from hyperpose_core.images import RgbImage  # noqa: E402
+from hyperpose_core.checkpoint.file import load_checkpoint, save_checkpoint  # noqa: E402
+from hyperpose_core.images import Preprocessing, RgbImage  # noqa: E402
 from hyperpose_core.inference.estimator import PoseEstimator  # noqa: E402
 from hyperpose_ros.common.conversions import stamp_from_nanoseconds  # noqa: E402
 
@@ -125,6 +128,33 @@ def test_faulty_messages_are_counted_and_every_good_image_is_answered(
     if message_type is Image:
         peak_mb = memory_mb(robot.process.process.pid, "VmHWM") - held_mb
         assert peak_mb < MOST_GROWTH_MB, f"{peak_mb:.0f} MB more at its peak"
+
+
+def test_images_that_would_fill_memory_are_refused_before_they_do(
+    start: Callable[..., Conversation], peer: TestPeer, tiny_checkpoint: FilePath, tmp_path: FilePath
+) -> None:
+    """1x20,000 pixels become 256x5,120,000 where the shorter side is resized to 256."""
+    path = tmp_path / "usual preprocessing.safetensors"
+    save_checkpoint(path, replace(load_checkpoint(tiny_checkpoint), preprocessing=Preprocessing(256, 224)))
+    for name, message_type, suffix in (("raw", Image, ""), ("compressed", CompressedImage, "/compressed")):
+        robot = start(
+            f"{name}_narrow",
+            f"checkpoint:={path}",
+            f"image_transport:={name}",
+            "threads:=1",
+            remaps=(f"image:=/{name}_narrow",),
+        )
+        camera = peer.publisher(message_type, f"/{name}_narrow{suffix}", EVERYTHING)
+        make = raw_message if message_type is Image else png_message
+        robot.ask(camera, make(draw_image(1), next(stamps)))
+        held_mb = memory_mb(robot.process.process.pid, "VmRSS")
+        for height, width in ((1, 20_000), (20_000, 1)):
+            camera.publish(make(np.zeros((height, width, 3), np.uint8), next(stamps)))
+        robot.wait_for_count("refused.too_large", 2)
+        camera.publish(make(draw_image(2), stamp_ns := next(stamps)))
+        robot.answer(stamp_ns)
+        grown_mb = memory_mb(robot.process.process.pid, "VmHWM") - held_mb
+        assert grown_mb < MOST_GROWTH_MB, f"{name}: {grown_mb:.0f} MB more at its peak"
 
 
 def test_the_faults_are_the_same_every_time_and_of_every_kind() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timezone
@@ -9,6 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from PIL import ExifTags, Image
+
+from hyperpose_core.files import opened
+from hyperpose_core.limits import LARGEST_IMAGE_BYTES, LARGEST_IMAGE_PIXELS
 
 _FILM_WIDTH_MM = 36.0
 _NANOSECONDS = 1_000_000_000
@@ -38,9 +42,11 @@ class ImageFacts:
 
 
 def read_facts(path: Path) -> ImageFacts | None:
-    """Read an image file's size and EXIF; None where it is no image."""
+    """Read an image file's size and EXIF; None where it is no image, or one of too many pixels."""
     try:
-        with Image.open(path) as image:
+        with warnings.catch_warnings(), opened(path, "image", LARGEST_IMAGE_BYTES) as stream:
+            warnings.simplefilter("ignore")
+            image = Image.open(stream)
             width, height = image.size
             tags = image.getexif()
             details = dict(tags.get_ifd(ExifTags.IFD.Exif))
@@ -48,6 +54,8 @@ def read_facts(path: Path) -> ImageFacts | None:
             main = dict(tags)
     # What damaged or hostile files make Pillow raise is not one type.
     except Exception:
+        return None
+    if not 0 < width * height <= LARGEST_IMAGE_PIXELS:
         return None
     orientation = main.get(ExifTags.Base.Orientation, 1)
     if orientation in (5, 6, 7, 8):

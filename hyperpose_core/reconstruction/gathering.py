@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import cv2
-import numpy as np
 from tqdm import tqdm
 
 from hyperpose_core.datasets.findings import Findings
@@ -18,7 +17,7 @@ from hyperpose_core.datasets.rosbag_camera import read_camera_info
 from hyperpose_core.datasets.rosbag_reading import COMPRESSED_IMAGE, RAW_IMAGE, Bag, BagImages, header_of
 from hyperpose_core.errors import HyperPoseError
 from hyperpose_core.geometry.camera import CameraModel
-from hyperpose_core.images import RgbImage
+from hyperpose_core.images import RgbImage, read_upright
 from hyperpose_core.reconstruction.exif import ImageFacts, read_facts
 from hyperpose_core.reconstruction.frames import CameraGuess, Frame, FrameSet
 from hyperpose_core.reconstruction.picking import Picked, measure_frames, pick_frames, shrink
@@ -172,11 +171,12 @@ class _Gathering:
         name = f"{source.name}/{relative.as_posix()}"
         name = re.sub(r"\s", "_", name)
         if facts.is_turned or file.suffix.lower() not in _KEPT_SUFFIXES:
-            image = cv2.imread(str(file), cv2.IMREAD_COLOR)  # turned as EXIF says
-            if image is None:
+            try:
+                image = read_upright(file)
+            except HyperPoseError:
                 return None
             target = _unused((self._folder / name).with_suffix(".jpg"))
-            _write_image(target, np.asarray(cv2.cvtColor(image, cv2.COLOR_BGR2RGB), dtype=np.uint8))
+            _write_image(target, image)
         else:
             target = _unused(self._folder / name)
             target.parent.mkdir(parents=True, exist_ok=True)
