@@ -24,10 +24,7 @@ class HyperPoseError(Exception):
 
     def __str__(self) -> str:
         """Return the line."""
-        text = printable(super().__str__()).replace("\n", "\\n")
-        if len(text) <= _LONGEST_LINE:
-            return text
-        return f"{text[: _LONGEST_LINE - _LONGEST_LINE // 4]} ... {text[-_LONGEST_LINE // 4 :]}"
+        return one_line(super().__str__())
 
 
 @contextmanager
@@ -44,6 +41,14 @@ def named(origin: object) -> Iterator[None]:
         if str(origin) in message:
             raise
         raise HyperPoseError(f"{origin}: {message}") from error
+
+
+def one_line(text: str) -> str:
+    """Return a text that quotes others in one line that is not too long, without control characters."""
+    text = printable(text).replace("\n", "\\n")
+    if len(text) <= _LONGEST_LINE:
+        return text
+    return f"{text[: _LONGEST_LINE - _LONGEST_LINE // 4]} ... {text[-_LONGEST_LINE // 4 :]}"
 
 
 def printable(text: str) -> str:

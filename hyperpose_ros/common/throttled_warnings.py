@@ -7,6 +7,8 @@ import time
 
 from rclpy.impl.rcutils_logger import RcutilsLogger
 
+from hyperpose_core.errors import one_line
+
 _PERIOD_NS = 10_000_000_000
 
 
@@ -24,7 +26,7 @@ class ThrottledWarnings:
         self._left_out: dict[str, int] = {}
 
     def warn(self, cause: str, text: str) -> None:
-        """Warn with a text, unless this cause's last warning is too recent."""
+        """Warn with a text, which may quote messages, unless this cause's last warning is too recent."""
         now_ns = time.monotonic_ns()
         with self._lock:
             if now_ns < self._next_ns.get(cause, 0):
@@ -32,4 +34,5 @@ class ThrottledWarnings:
                 return
             self._next_ns[cause] = now_ns + _PERIOD_NS
             left_out = self._left_out.pop(cause, 0)
+        text = one_line(text)
         self._logger.warning(f"{text} ({left_out} more like it before)" if left_out else text)

@@ -172,7 +172,8 @@ def main() -> NoReturn:
 def _small_jpeg(image: RgbImage) -> tuple[bytes, tuple[int, int]]:
     """Return an image as a JPEG file that is quick to send, with its (height, width)."""
     scale = min(1.0, _LONGEST_SIDE / max(image.shape[:2]))
-    small = cv2.resize(image, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
+    height, width = (max(1, round(scale * side)) for side in image.shape[:2])
+    small = cv2.resize(image, (width, height), interpolation=cv2.INTER_AREA)
     quality = [cv2.IMWRITE_JPEG_QUALITY, _JPEG_QUALITY]
     _, encoded = cv2.imencode(".jpg", cv2.cvtColor(small, cv2.COLOR_RGB2BGR), quality)
     return encoded.tobytes(), (small.shape[0], small.shape[1])
