@@ -38,6 +38,7 @@ from landmark_scene import Room, landmark_map, tour
 from robotcar_layout import write_run, write_sdk
 from test_dataset_phones import write_opensfm, write_polycam, write_record3d, write_tum
 
+from fuzz.kept_files import KEPT_FILES, damage_command, make_commands, read_compressed, run_command_line
 from fuzz.mutations import mutated, mutated_json
 from hyperpose_core.checkpoint.file import Checkpoint, save_checkpoint
 from hyperpose_core.checkpoint.tensor_file import read_tensor_file, write_tensor_file
@@ -159,6 +160,18 @@ def _damage_description(path: Path, generator: np.random.Generator) -> None:
         write_tensor_file(stream, tensors, metadata)
 
 
+def _exported(folder: Path) -> Path:
+    checkpoint, path = _checkpoint(folder), folder / "network.onnx"
+    assert main(["export", str(checkpoint), "--output", str(path), "--images", "1"]) == 0
+    checkpoint.unlink()
+    return path
+
+
+def _estimate_exported(path: Path) -> object:
+    """Read it as the localizer does, whom no file may stop."""
+    return PoseEstimator.load(path, "cpu", is_tried=True).estimate([draw_image(1)])
+
+
 def _estimate(path: Path) -> object:
     estimator = PoseEstimator.load(path, "cpu")
     return estimator.estimate([draw_image(1)])
@@ -224,9 +237,8 @@ READERS: dict[str, Reader] = {
     "checkpoint": Reader(_checkpoint, _estimate),
     "checkpoint's description": Reader(_checkpoint, _estimate, _damage_description),
     "info": Reader(_checkpoint, _info, _damage_description),
-    "weights": Reader(
-        _weights, read_state_dict
-    ),
+    "exported": Reader(_exported, _estimate_exported),
+    "weights": Reader(_weights, read_state_dict),
     "map": Reader(_map, LandmarkMap.load),
     "recipe": Reader(_text("recipe.yaml", _RECIPE), lambda path: load_recipe(str(path))),
     "prompts": Reader(
@@ -245,6 +257,10 @@ READERS: dict[str, Reader] = {
     "opensfm": _dataset(write_opensfm),
     "bag": _dataset(write_bag),
     "robotcar": Reader(_robotcar, _read_dataset),
+    "compressed jpeg": Reader(_image(".jpg").make, read_compressed),
+    "compressed png": Reader(_image(".png").make, read_compressed),
+    "command line": Reader(make_commands(_checkpoint), run_command_line, damage_command),
+    **{name: Reader(make, read) for name, (make, read) in KEPT_FILES.items()},
 }  # fmt: skip
 
 
