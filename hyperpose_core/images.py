@@ -32,6 +32,9 @@ RgbImage = npt.NDArray[np.uint8]
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
 
+NOTICEABLE_SQUASH = 1.03
+"""From here on a change of proportions is no matter of rounding any more."""
+
 _PNG_END = b"IEND"
 
 # An eighth saves hardly more than a quarter, and changes the input most.
@@ -232,6 +235,28 @@ class Preprocessing:
     def input_size(self, height: int, width: int) -> tuple[int, int]:
         """Return (height, width) of the network's input for an image of the given height and width."""
         return (self.crop, self.crop) if self.crop is not None else self.resized_size(height, width)
+
+    def squash(self, height: int, width: int) -> float:
+        """Return by how much images of the given height and width lose their proportions: 1 for not at all.
+
+        2 says that they become half as wide, or half as tall, beside their other side.
+        """
+        rows, columns = self.resized_size(height, width)
+        factor = (rows * width) / (columns * height)
+        return max(factor, 1 / factor)
+
+    def describe(self, height: int, width: int) -> str:
+        """Say what becomes of images of the given height and width, and what is lost of them."""
+        resized, made = self.resized_size(height, width), self.input_size(height, width)
+        kept = (made[0] * made[1]) / (resized[0] * resized[1])
+        squash = self.squash(height, width)
+        losses = [f"{100 * (1 - kept):.0f} % of each image cut away"] if made != resized else []
+        if squash > NOTICEABLE_SQUASH:
+            losses.append(f"squashed, their proportions changed by a factor of {squash:.2f}")
+        return (
+            f"images of {width}x{height} pixels become inputs of {made[1]}x{made[0]}, "
+            f"{'; '.join(losses) or 'whole and in their proportions'}"
+        )
 
     def input_camera(self, camera: CameraModel) -> CameraModel:
         """Return the camera of the network's inputs, given that of the images they are made of."""

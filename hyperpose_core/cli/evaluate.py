@@ -19,6 +19,7 @@ from hyperpose_core.cli.common import (
     map_refiner_from,
     open_dataset_from,
 )
+from hyperpose_core.datasets.findings import first_image_size
 from hyperpose_core.datasets.records import PosedImageSet
 from hyperpose_core.ecl.settings import describe_variants
 from hyperpose_core.errors import HyperPoseError
@@ -101,6 +102,8 @@ def run(arguments: argparse.Namespace) -> int:
     output = arguments.output or Path("evaluation") / _file_name(data.name)
     _make_folder(output)
     _tell_about(data, estimator.checkpoint)
+    if (size := first_image_size(data.images)) is not None and (note := estimator.squash_note(*size[::-1])):
+        print(f"note: {data.name}: {note}")
     shift_between_worlds(data, estimator.checkpoint.world)  # told before the long part
     estimates, milliseconds = estimate_images(estimator, data.images, arguments.batch_size)
     comparison = compare_estimates(estimator, data, estimates, milliseconds)

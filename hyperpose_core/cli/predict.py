@@ -85,6 +85,8 @@ def _predict(path: Path, estimator: PoseEstimator, refiner: MapRefiner | None) -
     """
     with named(path):
         image = read_photograph(path, estimator.checkpoint.camera)
+        if note := estimator.squash_note(*image.shape[:2]):
+            print(f"note: {path}: {note}", file=sys.stderr)
         estimate = estimator.estimate([image])[0]
     print(_line(path, estimate))
     row = _row(path, estimate)

@@ -69,7 +69,8 @@ def _resized(record: PosedImage, preprocessing: Preprocessing, shape: torch.Size
     if image.shape != shape:
         raise HyperPoseError(
             f"{record.path}: {image.shape[2]}x{image.shape[1]} after resizing, where the first image is "
-            f"{shape[2]}x{shape[1]}; give the recipe an exact `resize: [height, width]`"
+            f"{shape[2]}x{shape[1]}; train on images of one shape, or give the recipe an exact "
+            "`resize: [height, width]`, which squashes the others"
         )
     return image.contiguous().numpy().data
 

@@ -14,7 +14,7 @@ from torch import Tensor
 from hyperpose_core.checkpoint.file import Checkpoint, load_checkpoint
 from hyperpose_core.errors import HyperPoseError, named
 from hyperpose_core.geometry.poses import Array, Pose
-from hyperpose_core.images import RgbImage
+from hyperpose_core.images import NOTICEABLE_SQUASH, RgbImage
 from hyperpose_core.inference.build_engine import build_engine
 from hyperpose_core.inference.engines.engine import EXPORTED_SUFFIX, PRECISIONS, Engine, check_choice
 from hyperpose_core.inference.rotation_averaging import TurnedViews
@@ -198,6 +198,20 @@ class PoseEstimator:
             orientations = orientations / np.linalg.norm(orientations, axis=1, keepdims=True)
         return Answers(features, positions, orientations, chosen), scenes
 
+    def squash_note(self, height: int, width: int) -> str:
+        """Say where images of a size are bent to the proportions of others, that were trained on; else ""."""
+        trained = _trained_size(self.checkpoint)
+        if trained is None or isinstance(self.checkpoint.preprocessing.resize, int):
+            return ""
+        ratio = (width * trained[0]) / (height * trained[1])
+        if max(ratio, 1 / ratio) <= NOTICEABLE_SQUASH:
+            return ""
+        return (
+            f"images of {width}x{height} pixels are squashed: the network was trained on "
+            f"{trained[1]}x{trained[0]}, poses are off; crop them to these proportions, or turn them if they "
+            "are on their side"
+        )
+
     def warm_up(self, height: int, width: int) -> None:
         """Run once on a black image of the given size, so that the first real one is not slower."""
         self.estimate([np.zeros((height, width, 3), dtype=np.uint8)])
@@ -215,6 +229,20 @@ class PoseEstimator:
         chosen = int(np.argmax(probabilities))
         scene, probability = self.checkpoint.scenes[chosen], float(probabilities[chosen])
         return PoseEstimate(pose, covariance, scene, probability, chosen, features)
+
+
+def _trained_size(checkpoint: Checkpoint) -> tuple[int, int] | None:
+    """Return (height, width) of the images that the network was trained on, where the checkpoint tells it."""
+    if checkpoint.camera is not None:
+        return checkpoint.camera.height, checkpoint.camera.width
+    size = checkpoint.training.get("image_size")
+    if (
+        not isinstance(size, list)
+        or len(size) != 2
+        or not all(type(side) is int and side > 0 for side in size)
+    ):
+        return None
+    return size[0], size[1]
 
 
 def known_input_size(checkpoint: Checkpoint) -> tuple[int, int] | None:

@@ -50,6 +50,7 @@ class Samples:
         data: the records.
         training: indices of the records to train on.
         validation: indices of the records held out.
+        image_size: height and width of the images in their files.
         normalisation: what was taken out of the positions.
         region: where the training records were taken.
     """
@@ -71,6 +72,7 @@ class Samples:
         self._recipe = recipe
         self._preprocessing = preprocessing
         self._cache = ImageCache(data.images, preprocessing, cache)
+        self.image_size = data.images[0].read().shape[:2]
         self._augmenter = self._build_augmenter()
         self._views = (
             VirtualViews(data, self.training, self._cache, recipe.augmentation, cache)

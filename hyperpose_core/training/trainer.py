@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from hyperpose_core.checkpoint.file import Checkpoint, load_checkpoint, save_che
 from hyperpose_core.datasets.records import PosedImageSet
 from hyperpose_core.errors import HyperPoseError
 from hyperpose_core.files import opened, replacing
+from hyperpose_core.images import Preprocessing
 from hyperpose_core.inference.estimator import select_device
 from hyperpose_core.losses import PoseLoss
 from hyperpose_core.training.building import network_of, preprocessing_of
@@ -30,6 +32,7 @@ from hyperpose_core.training.feature_cache import (
     kept_variants,
 )
 from hyperpose_core.training.held_out import calibrated
+from hyperpose_core.training.opening import opening_notes
 from hyperpose_core.training.recipe import Recipe, Stage, recipe_to_dict
 from hyperpose_core.training.run_folder import (
     BEST_CHECKPOINT,
@@ -123,6 +126,9 @@ class Trainer:
         if resume and not self._group.is_first:
             state = self._folder.state(identity, self._device)
         done = self._restore(state)
+        if self._group.is_first:
+            for note in opening_notes(self._samples, self._preprocessing):
+                tqdm.write(note)
         first = 0
         with freed_memory_kept():
             for number, stage in enumerate(self.recipe.stages):
@@ -261,7 +267,7 @@ class Trainer:
             architecture=self.recipe.model,
             options=self.network.options,
             state=self.network.state_dict(),
-            preprocessing=self._preprocessing,
+            preprocessing=self._inference_preprocessing(),
             scenes=data.scenes,
             world=data.world,
             normalisation=self._samples.normalisation,
@@ -273,6 +279,7 @@ class Trainer:
                 "data": data.name,
                 **_unit(data),
                 "images": len(self._samples.training),
+                "image_size": list(self._samples.image_size),
                 "epochs": result.epoch,
                 "seed": self._seed,
                 "version": __version__,
@@ -283,6 +290,12 @@ class Trainer:
                 "orientation_error_median_deg": _finite_or_none(result.orientation_median_deg),
             },
         )
+
+    def _inference_preprocessing(self) -> Preprocessing:
+        """Return how images become what the network takes: where that is one size only, exactly that size."""
+        if self._preprocessing.crop is None and self.network.options.get("input_size") is not None:
+            return replace(self._preprocessing, resize=self._samples.input_size)
+        return self._preprocessing
 
     def _restore(self, state: dict[str, Any] | None) -> int:
         """Take over an interrupted run's state; return how many epochs it had finished."""

@@ -96,6 +96,11 @@ class NetworkLocalizer:
         """
         return decode(frame, self._loaded.estimator.checkpoint, self._calibrations)
 
+    def squash_note(self, decoded: DecodedFrame) -> str:
+        """Say where a frame's image is bent to the proportions of those that were trained on; else ""."""
+        height, width = decoded.image.shape[:2]
+        return self._loaded.estimator.squash_note(height, width)
+
     def localize(self, decoded: Sequence[DecodedFrame], clock: StageClock) -> Localization:
         """Ask the network where frames were taken, place them in the map, and judge what comes out.
 

@@ -105,6 +105,9 @@ class Worker:
         decoded = [entry for frame in frame_set.frames if (entry := self._decode(frame)) is not None]
         if not decoded:
             return
+        for entry in decoded:
+            if note := self._localizer.squash_note(entry):
+                self._accounts.warnings.warn("squashed", note)
         frames = [entry.frame for entry in decoded]
         clock = StageClock(min(frame.received_ns for frame in frames))
         clock.end("queue", taken_ns)
