@@ -25,10 +25,10 @@ ifdef AMENT_PREFIX_PATH
 unexport LD_LIBRARY_PATH
 endif
 
-.PHONY: help venv build test lint format docs demo benchmark soak overload fuzz clean
+.PHONY: help venv build test test-slow lint format docs demo benchmark soak overload fuzz clean
 
 help:  ## Say what there is
-	@sed -n 's/^\([a-z]*\):[^#]*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 16
+	@sed -n 's/^\([a-z-]*\):[^#]*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 18
 
 venv: $(VENV)/made.package  ## Make .venv with ROS 2, torch and all the rest (once: about 7.5 GB)
 
@@ -63,6 +63,9 @@ test: lint build
 	$(COLCON) test-result --verbose
 	@grep -q "<testcase" $(TEST_RESULT) || { echo "error: no test was run" >&2; exit 1; }
 endif
+
+test-slow: venv  ## Run the tests that `make test` leaves out since they take long
+	$(VENV_PYTHON) -m pytest -m slow
 
 lint: venv  ## Check style (ruff), types (mypy) and whether docs/parameters.md is current
 	$(VENV_PYTHON) -m ruff check .

@@ -75,7 +75,7 @@ setup(
         # The last one that takes NumPy 1, which a distribution's cv_bridge may want, is 0.23.
         "viewer": ["rerun-sdk>=0.23"],
         "lint": ["mypy", "ruff", "types-PyYAML", "types-tqdm"],
-        "test": ["evo", "imageio-ffmpeg", "pytest"],
+        "test": ["evo", "imageio-ffmpeg", "pytest", "pytest-xdist"],
     },
     entry_points={
         "console_scripts": [

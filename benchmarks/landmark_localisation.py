@@ -24,7 +24,8 @@ import numpy as np
 from tqdm import tqdm
 
 from benchmarks.landmark_samples import PriorNoise, random_prior
-from hyperpose_core.cli.common import add_dataset_arguments, open_dataset_from
+from hyperpose_core.cli.arguments.common import add_dataset_arguments
+from hyperpose_core.cli.common import open_dataset_from
 from hyperpose_core.datasets.records import PosedImage
 from hyperpose_core.errors import HyperPoseError
 from hyperpose_core.geometry.camera import CameraModel

@@ -24,7 +24,8 @@ import yaml
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from hyperpose_core.cli.common import add_dataset_arguments, add_device_argument, open_dataset_from
+from hyperpose_core.cli.arguments.common import add_dataset_arguments, add_device_argument
+from hyperpose_core.cli.common import open_dataset_from
 from hyperpose_core.datasets.records import PosedImageSet
 from hyperpose_core.errors import HyperPoseError
 from hyperpose_core.evaluation import tables

@@ -37,6 +37,7 @@ SECTIONS = {
     "node_cost": "measure_node_cost",
     "training_speed": "measure_training_speed",
     "cold_start": "measure_cold_start",
+    "help": "measure_help",
 }
 """The function of each section's module, in the order of the report."""
 

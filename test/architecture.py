@@ -11,10 +11,11 @@ PROJECT_ROOT = Path(__file__).resolve().parents[1]
 PACKAGES = ("hyperpose_core", "hyperpose_ros")
 PAGE = PROJECT_ROOT / "docs" / "architecture.md"
 
-# Importable everywhere: the packages themselves (their version), users' mistakes, and how all deal with what
-# users and their disks bring.
+# Importable everywhere: the packages themselves (their version), users' mistakes, what users can choose, and
+# how all deal with what users and their disks bring.
 FREE_FOR_ALL = {
     "hyperpose_core",
+    "hyperpose_core/choices.py",
     "hyperpose_core/command_line.py",
     "hyperpose_core/errors.py",
     "hyperpose_core/files.py",

@@ -13,6 +13,7 @@ import cv2
 import numpy as np
 import pytest
 import torch
+from domains import claimed_domain
 
 from hyperpose_core.checkpoint.file import Checkpoint, load_checkpoint, save_checkpoint
 from hyperpose_core.checkpoint.normalisation import PositionNormalisation
@@ -29,11 +30,32 @@ if TYPE_CHECKING:  # import rclpy, which not every machine has
 PROJECT_ROOT = Path(__file__).resolve().parents[1]
 
 
+_WORKERS = 2
+_WORKER_ENVIRONMENT = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "OMP_WAIT_POLICY": "passive"}
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_cmdline_main(config: pytest.Config) -> None:
+    """Run the whole suite in two processes, each file in one of them; files that are named, in this one."""
+    whole = config.args_source is not pytest.Config.ArgsSource.ARGS
+    available = config.pluginmanager.hasplugin("xdist") and "PYTEST_XDIST_WORKER" not in os.environ
+    if whole and available and config.option.numprocesses is None and not config.option.usepdb:
+        config.option.numprocesses = _WORKERS
+        config.option.dist = "loadfile"
+        os.environ.update(_WORKER_ENVIRONMENT)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _own_domain() -> Iterator[None]:
+    """Nodes that a test starts in no domain in particular hear no other worker's, and no other run's."""
+    with claimed_domain() as claimed, pytest.MonkeyPatch.context() as patch:
+        patch.setenv("ROS_DOMAIN_ID", str(claimed))
+        yield
+
+
 @pytest.fixture(scope="module")
 def domain_id() -> Iterator[int]:
     """A ROS domain that nobody else on this machine uses meanwhile."""
-    from ros_helpers import claimed_domain
-
     with claimed_domain() as claimed:
         yield claimed
 

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import contextlib
-import fcntl
 import os
 import signal
 import subprocess
 import sys
-import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any, TypeVar
@@ -32,20 +29,6 @@ PROJECT_ROOT = Path(__file__).resolve().parents[1]
 LONG_ENOUGH_S = 60.0
 
 Result = TypeVar("Result")
-
-
-@contextlib.contextmanager
-def claimed_domain() -> Iterator[int]:
-    """Hold a ROS domain that no other test run on this machine uses meanwhile."""
-    for domain_id in range(1, 101):
-        with open(Path(tempfile.gettempdir()) / f"hyperpose_ros_test_domain_{domain_id}.lock", "w") as lock:
-            try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                continue
-            yield domain_id
-            return
-    raise RuntimeError("all 100 ROS domains for tests are in use")
 
 
 def ros_environment(domain_id: int, **more: str) -> dict[str, str]:

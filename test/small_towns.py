@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from hyperpose_core.simulation import SimulationOptions, SimulationSummary, simulate
+from hyperpose_core.simulation.options import SimulationOptions, SimulationSummary
+from hyperpose_core.simulation.simulate import simulate
 
 
 def simulate_small(output: Path, seed: int = 0, scenes: int = 1, frames: int = 16) -> SimulationSummary:

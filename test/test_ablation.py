@@ -18,7 +18,7 @@ from hyperpose_core.datasets import PosedImage, PosedImageSet, World, open_datas
 from hyperpose_core.errors import HyperPoseError
 from hyperpose_core.evaluation.metrics import score
 from hyperpose_core.evaluation.offline import estimate_dataset
-from hyperpose_core.experiments.ablation import PAIRS, recipe_for
+from hyperpose_core.experiments.ablation import ABLATION_PAIRS, recipe_for
 from hyperpose_core.experiments.datasets import frame_groups, join_datasets
 from hyperpose_core.geometry.poses import Pose
 from hyperpose_core.inference.estimator import PoseEstimator
@@ -143,7 +143,7 @@ def test_an_ablation_with_another_recipe_needs_another_folder(ablation, capsys) 
     assert "another recipe, seed or data; use another output folder" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("pair", PAIRS)
+@pytest.mark.parametrize("pair", ABLATION_PAIRS)
 def test_a_pair_differs_in_the_hypernetwork_alone(pair: str) -> None:
     """Same recipe but for the model, same option values, same weights at the start in what both have."""
     options = {"backbone": "efficientnet_lite0", "generator_width": 4, "dropout": 0.3}
@@ -152,7 +152,7 @@ def test_a_pair_differs_in_the_hypernetwork_alone(pair: str) -> None:
     recipe = dataclasses.replace(load_recipe("small_data"), model=pair, model_options=options)
     recipes = {
         name: recipe_for(recipe, name, partner)
-        for name, partner in ((pair, PAIRS[pair]), (PAIRS[pair], pair))
+        for name, partner in ((pair, ABLATION_PAIRS[pair]), (ABLATION_PAIRS[pair], pair))
     }
     plain = [{**recipe_to_dict(value), "model": "", "model_options": {}} for value in recipes.values()]
     assert plain[0] == plain[1]
@@ -160,9 +160,9 @@ def test_a_pair_differs_in_the_hypernetwork_alone(pair: str) -> None:
     for name, own in recipes.items():
         torch.manual_seed(3)
         networks[name] = build_model(name, own.model_options)
-    known = networks[PAIRS[pair]].options
+    known = networks[ABLATION_PAIRS[pair]].options
     assert {key: networks[pair].options.get(key, known[key]) for key in known} == known
-    states = [networks[name].state_dict() for name in (pair, PAIRS[pair])]
+    states = [networks[name].state_dict() for name in (pair, ABLATION_PAIRS[pair])]
     only_with = {networks[pair].part_of(key) for key in states[0].keys() - states[1].keys()}
     assert only_with == {"position_hypernetwork", "orientation_hypernetwork"}
     assert states[1].keys() <= states[0].keys()

@@ -10,10 +10,11 @@ from typing import Any
 
 import numpy as np
 import pytest
+from domains import claimed_domain
 from geometry_msgs.msg import PoseStamped
 from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
 from rclpy.serialization import serialize_message
-from ros_helpers import NodeProcess, TestPeer, claimed_domain, wait_until
+from ros_helpers import NodeProcess, TestPeer, wait_until
 from rosbags.interfaces import Qos, QosDurability, QosHistory, QosLiveliness, QosReliability, QosTime
 from rosbags.rosbag2 import StoragePlugin, Writer
 from rosbags.typesys import Stores, get_typestore

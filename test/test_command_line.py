@@ -37,14 +37,6 @@ def test_help_names_every_verb_and_says_how_to_train() -> None:
     assert "--data" in hyperpose("train", "--help").stdout
 
 
-def test_help_does_not_wait_for_torch() -> None:
-    program = (
-        "import sys; from hyperpose_core.cli.main import build_parser; build_parser().format_help(); "
-        "sys.exit('torch' in sys.modules)"
-    )
-    assert subprocess.run([sys.executable, "-c", program], check=False).returncode == 0
-
-
 def test_every_verb_that_help_names_has_a_help_of_its_own(capsys: pytest.CaptureFixture[str]) -> None:
     verbs = re.findall(r"\w+", _error_of(["no-such-verb"], capsys).partition("choose from")[2])
     assert len(verbs) >= 12

@@ -11,7 +11,8 @@ import pytest
 pytest.importorskip("rclpy", reason="rclpy is missing")
 
 from diagnostic_msgs.msg import DiagnosticArray  # noqa: E402
-from ros_helpers import TestPeer, claimed_domain, wait_until  # noqa: E402
+from domains import claimed_domain  # noqa: E402
+from ros_helpers import TestPeer, wait_until  # noqa: E402
 
 from hyperpose_ros.fusion.tracking import Tracking  # noqa: E402
 from hyperpose_ros.fusion.trust_history import TrustSummary  # noqa: E402

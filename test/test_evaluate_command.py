@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import dataclasses
 import json
 
@@ -13,16 +12,15 @@ from robotcar_layout import write_run, write_sdk
 
 from hyperpose_core.checkpoint.file import load_checkpoint, save_checkpoint
 from hyperpose_core.cli import evaluate
+from hyperpose_core.cli.main import build_parser
 from hyperpose_core.datasets import World, open_dataset
 from hyperpose_core.errors import HyperPoseError
 from hyperpose_core.inference.estimator import PoseEstimator
 
 
 def run_evaluate(*arguments) -> int:
-    parser = argparse.ArgumentParser()
-    evaluate.add_parser(parser.add_subparsers())
-    parsed = parser.parse_args(["evaluate", *(str(argument) for argument in arguments)])
-    return parsed.run(parsed)
+    parsed = build_parser("evaluate").parse_args(["evaluate", *(str(argument) for argument in arguments)])
+    return evaluate.run(parsed)
 
 
 def test_evaluate_scores_every_test_frame(tiny_checkpoint, seven_scenes_folder, tmp_path, capsys):

@@ -12,12 +12,13 @@ import numpy as np
 import pytest
 from builtin_interfaces.msg import Time
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
+from domains import claimed_domain
 from geometry_msgs.msg import PoseStamped, PoseWithCovarianceStamped
 from nav_msgs.msg import Odometry
 from rcl_interfaces.msg import Parameter as ParameterMessage
 from rcl_interfaces.msg import ParameterValue
 from rcl_interfaces.srv import SetParameters
-from ros_helpers import NodeProcess, TestPeer, claimed_domain, wait_until
+from ros_helpers import NodeProcess, TestPeer, wait_until
 from rosgraph_msgs.msg import Clock
 from std_srvs.srv import Trigger
 

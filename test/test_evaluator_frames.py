@@ -7,9 +7,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from domains import claimed_domain
 from geometry_msgs.msg import PoseStamped
 from nav_msgs.msg import Odometry
-from ros_helpers import NodeProcess, TestPeer, claimed_domain, wait_until
+from ros_helpers import NodeProcess, TestPeer, wait_until
 from std_srvs.srv import Trigger
 from test_evaluator import SECOND, results
 from tf2_msgs.msg import TFMessage

@@ -20,9 +20,10 @@ pytest.importorskip(
 )
 
 from ament_index_python.packages import PackageNotFoundError, get_package_prefix
+from domains import claimed_domain
 from launch.launch_description_sources import get_launch_description_from_python_launch_file
 from robotcar_layout import DOWN, EASTING, NORTHING, write_run, write_sdk
-from ros_helpers import TestPeer, claimed_domain, ros_environment, wait_until
+from ros_helpers import TestPeer, ros_environment, wait_until
 
 from hyperpose_core.checkpoint.file import load_checkpoint, save_checkpoint
 from hyperpose_core.geometry.world import World

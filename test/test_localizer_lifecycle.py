@@ -6,7 +6,7 @@ import array
 import itertools
 import signal
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path as FilePath
 
 import cv2
@@ -28,6 +28,7 @@ from localizer_helpers import (  # noqa: E402
     assert_same_pose,
     message_of,
 )
+from rclpy.publisher import Publisher  # noqa: E402
 from rclpy.qos import QoSReliabilityPolicy  # noqa: E402
 from ros_helpers import TestPeer, send_until, wait_until  # noqa: E402
 from rosgraph_msgs.msg import Clock  # noqa: E402
@@ -47,41 +48,73 @@ stamps = itertools.count(1_403_774_720 * SECOND, SECOND // 7)
 """Rising stamps for the tests that use a camera one after the other."""
 
 
+NOW_NS = 1000 * SECOND
+"""The simulated time that `activate` brings a node to."""
+
+
+MANAGED = (
+    "autostart:=false",
+    "use_sim_time:=true",
+    "image_transport:=compressed",
+    "max_age:=1.0",
+    "qos_overrides./managed_camera/compressed.subscription.reliability:=best_effort",
+    "qos_overrides./managed/pose.publisher.depth:=77",
+)
+
+
 @pytest.fixture(scope="module")
-def managed(start: Callable[..., Conversation], peer: TestPeer) -> Conversation:
+def started(start: Callable[..., Conversation]) -> Conversation:
     """A localizer that waits for a manager, with simulated time, without a checkpoint as yet."""
-    conversation = start(
-        "managed",
-        "autostart:=false",
-        "use_sim_time:=true",
-        "image_transport:=compressed",
-        "max_age:=1.0",
-        "qos_overrides./managed_camera/compressed.subscription.reliability:=best_effort",
-        "qos_overrides./managed/pose.publisher.depth:=77",
-        remaps=("image:=/managed_camera",),
-    )
+    conversation = start("managed", *MANAGED, remaps=("image:=/managed_camera",))
     wait_until(
         lambda: conversation.values().get("state") == "unconfigured", "diagnostics before configuration"
     )
     return conversation
 
 
-def test_a_failed_configuration_says_why_and_can_be_mended(
-    managed: Conversation, peer: TestPeer, two_scene_checkpoint: FilePath, tmp_path: FilePath
-) -> None:
+@pytest.fixture
+def managed(started: Conversation, peer: TestPeer) -> Conversation:
+    """The same, whatever state a test left it in, with the parameters that it started with."""
+    if peer.state("/managed") == "active":
+        assert peer.change_state("/managed", Transition.TRANSITION_DEACTIVATE)
+    if peer.state("/managed") == "inactive":
+        assert peer.change_state("/managed", Transition.TRANSITION_CLEANUP)
     assert peer.state("/managed") == "unconfigured"
-    assert not peer.change_state("/managed", Transition.TRANSITION_CONFIGURE)
-    assert peer.state("/managed") == "unconfigured"
-    assert "cannot configure: parameter checkpoint is not set" in managed.process.output
-    truncated = tmp_path / "truncated.safetensors"
-    truncated.write_bytes(two_scene_checkpoint.read_bytes()[:5000])
-    assert peer.set_parameter("/managed", "checkpoint", str(truncated)).successful
-    assert not peer.change_state("/managed", Transition.TRANSITION_CONFIGURE)
-    assert f"cannot configure: {truncated}: truncated" in managed.process.output
-    assert peer.set_parameter("/managed", "checkpoint", str(two_scene_checkpoint)).successful
+    set_parameters(
+        peer, checkpoint="", image_transport="compressed", image_reliability="auto", tf_mode="auto"
+    )
+    return started
+
+
+def set_parameters(peer: TestPeer, **parameters: object) -> None:
+    for name, value in parameters.items():
+        assert peer.set_parameter("/managed", name, value).successful
+
+
+def configure(peer: TestPeer, checkpoint: FilePath, **parameters: object) -> None:
+    set_parameters(peer, checkpoint=str(checkpoint), **parameters)
     assert peer.change_state("/managed", Transition.TRANSITION_CONFIGURE)
     assert peer.state("/managed") == "inactive"
-    assert "Traceback" not in managed.process.output
+
+
+def activate(localizer: Conversation, peer: TestPeer) -> None:
+    """Activate a configured node, and bring its clock to `NOW_NS`."""
+    assert peer.change_state("/managed", Transition.TRANSITION_ACTIVATE)
+    clock = peer.publisher(Clock, "/clock")
+
+    def has_the_time() -> bool:
+        clock.publish(Clock(clock=stamp_from_nanoseconds(NOW_NS)))
+        return stamp_to_nanoseconds(localizer.diagnostics[-1].header.stamp) == NOW_NS
+
+    wait_until(has_the_time, "the localizer's clock to show simulated time")
+    peer.node.destroy_publisher(clock)
+
+
+@pytest.fixture
+def compressed_camera(peer: TestPeer) -> Iterator[Publisher]:
+    camera = peer.publisher(CompressedImage, "/managed_camera/compressed", RELIABLE)
+    yield camera
+    peer.node.destroy_publisher(camera)
 
 
 def compressed_message(
@@ -94,31 +127,42 @@ def compressed_message(
     return message
 
 
+def test_a_failed_configuration_says_why_and_can_be_mended(
+    managed: Conversation, peer: TestPeer, two_scene_checkpoint: FilePath, tmp_path: FilePath
+) -> None:
+    assert not peer.change_state("/managed", Transition.TRANSITION_CONFIGURE)
+    assert peer.state("/managed") == "unconfigured"
+    assert "cannot configure: parameter checkpoint is not set" in managed.process.output
+    truncated = tmp_path / "truncated.safetensors"
+    truncated.write_bytes(two_scene_checkpoint.read_bytes()[:5000])
+    set_parameters(peer, checkpoint=str(truncated))
+    assert not peer.change_state("/managed", Transition.TRANSITION_CONFIGURE)
+    assert f"cannot configure: {truncated}: truncated" in managed.process.output
+    set_parameters(peer, checkpoint=str(two_scene_checkpoint), tf_mode="map_odom")
+    assert not peer.change_state("/managed", Transition.TRANSITION_CONFIGURE)
+    assert "tf_mode map_odom needs odometry: set odometry_source to topic or tf" in managed.process.output
+    configure(peer, two_scene_checkpoint, tf_mode="none")
+    assert "Traceback" not in managed.process.output
+
+
 def test_a_managed_node_answers_compressed_images_only_while_it_is_active(
-    managed: Conversation, peer: TestPeer, two_scene_checkpoint: FilePath
+    managed: Conversation,
+    peer: TestPeer,
+    two_scene_checkpoint: FilePath,
+    compressed_camera: Publisher,
 ) -> None:
     offline = PoseEstimator.load(two_scene_checkpoint, "cpu")
     image = draw_image(21)
-    camera = peer.publisher(CompressedImage, "/managed_camera/compressed", RELIABLE)
-    assert camera.get_subscription_count() == 0, "an inactive node listens to nothing"
-    assert peer.change_state("/managed", Transition.TRANSITION_ACTIVATE)
-    wait_until(lambda: camera.get_subscription_count() == 1, "the localizer to subscribe")
+    configure(peer, two_scene_checkpoint)
+    assert compressed_camera.get_subscription_count() == 0, "an inactive node listens to nothing"
+    activate(managed, peer)
+    wait_until(lambda: compressed_camera.get_subscription_count() == 1, "the localizer to subscribe")
     subscribed = peer.node.get_subscriptions_info_by_topic("/managed_camera/compressed")[0]
     assert subscribed.qos_profile.reliability == QoSReliabilityPolicy.BEST_EFFORT, "overridden"
 
-    clock = peer.publisher(Clock, "/clock")
-    wait_until(lambda: clock.get_subscription_count() > 0, "the localizer to follow simulated time")
-    now_ns = 1000 * SECOND
-
-    def has_the_time() -> bool:
-        clock.publish(Clock(clock=stamp_from_nanoseconds(now_ns)))
-        return stamp_to_nanoseconds(managed.diagnostics[-1].header.stamp) == now_ns
-
-    wait_until(has_the_time, "the localizer's clock to show simulated time")
-    stamps_ns = {".png": now_ns - SECOND // 2, ".jpg": now_ns}
-    for extension, stamp_ns in stamps_ns.items():
+    for extension, stamp_ns in {".png": NOW_NS - SECOND // 2, ".jpg": NOW_NS}.items():
         message = compressed_message(extension, image, stamp_ns)
-        answer = managed.ask(camera, message)
+        answer = managed.ask(compressed_camera, message)
         bgr = cv2.imdecode(np.frombuffer(bytes(message.data), np.uint8), cv2.IMREAD_COLOR)
         estimate = offline.estimate([cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB)])[0]
         assert_same_pose(answer, estimate)
@@ -132,27 +176,57 @@ def test_a_managed_node_answers_compressed_images_only_while_it_is_active(
         )
 
     for cause, message in (
-        ("refused.undecodable", compressed_message(".png", image, now_ns, cut=60)),
-        ("refused.empty", compressed_message(".png", image, now_ns, cut=0)),
-        ("dropped.too_old", compressed_message(".png", image, now_ns - 2 * SECOND)),
+        ("refused.undecodable", compressed_message(".png", image, NOW_NS, cut=60)),
+        ("refused.empty", compressed_message(".png", image, NOW_NS, cut=0)),
+        ("dropped.too_old", compressed_message(".png", image, NOW_NS - 2 * SECOND)),
     ):
-        send_until(camera, message, lambda cause=cause: managed.counted(cause) > 0, cause)
+        send_until(compressed_camera, message, lambda cause=cause: managed.counted(cause) > 0, cause)
     assert_adds_up(managed.values())
 
 
-def test_without_extrinsics_tf_places_the_images_frame(managed: Conversation) -> None:
-    found = [
-        entry
-        for message in managed.transforms
-        for entry in message.transforms
-        if entry.child_frame_id == "managed_camera_frame"
-    ]
-    assert found and {entry.header.frame_id for entry in found} == {"map"}
-    pose = managed.latest(stamp_to_nanoseconds(found[-1].header.stamp))
-    assert pose is not None
+def test_without_extrinsics_tf_places_the_images_frame(
+    managed: Conversation,
+    peer: TestPeer,
+    two_scene_checkpoint: FilePath,
+    compressed_camera: Publisher,
+) -> None:
+    configure(peer, two_scene_checkpoint)
+    activate(managed, peer)
+    pose = managed.ask(compressed_camera, compressed_message(".png", draw_image(22), NOW_NS - 1))
+    found = wait_until(
+        lambda: [
+            entry
+            for message in managed.transforms
+            for entry in message.transforms
+            if entry.child_frame_id == "managed_camera_frame" and entry.header.stamp == pose.header.stamp
+        ],
+        "the transform of the image's stamp",
+    )
+    assert {entry.header.frame_id for entry in found} == {"map"}
     np.testing.assert_allclose(
         transform_from_message(found[-1]).matrix(), pose_from_message(pose.pose).matrix(), atol=1e-9
     )
+
+
+def test_deactivation_and_cleanup_release_the_topics_and_the_way_back_is_open(
+    managed: Conversation,
+    peer: TestPeer,
+    two_scene_checkpoint: FilePath,
+    compressed_camera: Publisher,
+) -> None:
+    configure(peer, two_scene_checkpoint)
+    activate(managed, peer)
+    wait_until(lambda: compressed_camera.get_subscription_count() == 1, "the subscription")
+    assert peer.change_state("/managed", Transition.TRANSITION_DEACTIVATE)
+    wait_until(lambda: compressed_camera.get_subscription_count() == 0, "the subscription to go")
+    assert peer.node.count_publishers("/managed/pose") == 1
+    assert peer.change_state("/managed", Transition.TRANSITION_CLEANUP)
+    wait_until(lambda: peer.node.count_publishers("/managed/pose") == 0, "the topics to go")
+    configure(peer, two_scene_checkpoint, image_transport="raw")
+    activate(managed, peer)
+    camera = peer.publisher(Image, "/managed_camera", RELIABLE)
+    managed.ask(camera, message_of(draw_image(1), NOW_NS - 2))
+    peer.node.destroy_publisher(camera)
 
 
 @pytest.fixture(scope="module")
@@ -166,33 +240,14 @@ def broken_checkpoint(tmp_path_factory: pytest.TempPathFactory, tiny_checkpoint:
     return path
 
 
-def test_deactivation_and_cleanup_release_the_topics_and_the_way_back_is_open(
+def test_an_estimate_that_is_not_finite_is_withheld_and_counted(
     managed: Conversation, peer: TestPeer, broken_checkpoint: FilePath
 ) -> None:
-    camera = peer.publisher(CompressedImage, "/managed_camera/compressed", RELIABLE)
-    wait_until(lambda: camera.get_subscription_count() == 1, "the subscription")
-    assert peer.change_state("/managed", Transition.TRANSITION_DEACTIVATE)
-    wait_until(lambda: camera.get_subscription_count() == 0, "the subscription to go")
-    assert peer.node.count_publishers("/managed/pose") == 1
-    assert peer.change_state("/managed", Transition.TRANSITION_CLEANUP)
-    wait_until(lambda: peer.node.count_publishers("/managed/pose") == 0, "the topics to go")
-    assert peer.set_parameter("/managed", "image_transport", "raw").successful
-    assert peer.set_parameter("/managed", "image_reliability", "reliable").successful
-    assert peer.set_parameter("/managed", "tf_mode", "map_odom").successful
-    assert not peer.change_state("/managed", Transition.TRANSITION_CONFIGURE)
-    assert "tf_mode map_odom needs odometry: set odometry_source to topic or tf" in managed.process.output
-    assert peer.set_parameter("/managed", "tf_mode", "none").successful
-    assert peer.set_parameter("/managed", "checkpoint", str(broken_checkpoint)).successful
-    assert peer.change_state("/managed", Transition.TRANSITION_CONFIGURE)
-    assert peer.change_state("/managed", Transition.TRANSITION_ACTIVATE)
-
-
-def test_an_estimate_that_is_not_finite_is_withheld_and_counted(
-    managed: Conversation, peer: TestPeer
-) -> None:
+    configure(peer, broken_checkpoint, image_transport="raw")
+    activate(managed, peer)
     camera = peer.publisher(Image, "/managed_camera", RELIABLE)
     answered = len(managed.poses)
-    image = message_of(draw_image(1), 1001 * SECOND)
+    image = message_of(draw_image(1), NOW_NS)
     send_until(
         camera, image, lambda: managed.counted("withheld.not_finite") > 0, "the estimate to be withheld"
     )
@@ -203,23 +258,29 @@ def test_an_estimate_that_is_not_finite_is_withheld_and_counted(
 
 
 def test_a_reliability_that_cannot_be_served_is_told_with_its_mending(
-    managed: Conversation, peer: TestPeer
+    managed: Conversation, peer: TestPeer, two_scene_checkpoint: FilePath
 ) -> None:
     camera = peer.publisher(Image, "/managed_camera", BEST_EFFORT)
+    configure(peer, two_scene_checkpoint, image_transport="raw", image_reliability="reliable")
+    activate(managed, peer)
     advice = "set image_reliability to auto or best_effort"
     wait_until(lambda: advice in managed.diagnostics[-1].status[0].message, "the advice in diagnostics")
     assert managed.diagnostics[-1].status[0].level == b"\x01"
     assert camera.get_subscription_count() == 0
+    peer.node.destroy_publisher(camera)
 
 
 def test_a_finalized_node_has_released_everything_and_still_ends_cleanly(
-    managed: Conversation, peer: TestPeer
+    start: Callable[..., Conversation], peer: TestPeer, tiny_checkpoint: FilePath
 ) -> None:
-    assert peer.change_state("/managed", Transition.TRANSITION_ACTIVE_SHUTDOWN)
-    assert peer.state("/managed") == "finalized"
-    wait_until(lambda: peer.node.count_publishers("/managed/pose") == 0, "the topics to go")
-    assert managed.process.stop(signal.SIGTERM, timeout=LONGEST_END_S) == 0
-    assert "Traceback" not in managed.process.output
+    ending = start("ending", f"checkpoint:={tiny_checkpoint}", remaps=("image:=/ending_camera",))
+    wait_until(lambda: ending.values().get("state") == "active", "the node to be active")
+    assert peer.node.count_publishers("/ending/pose") == 1
+    assert peer.change_state("/ending", Transition.TRANSITION_ACTIVE_SHUTDOWN)
+    assert peer.state("/ending") == "finalized"
+    wait_until(lambda: peer.node.count_publishers("/ending/pose") == 0, "the topics to go")
+    assert ending.process.stop(signal.SIGTERM, timeout=LONGEST_END_S) == 0
+    assert "Traceback" not in ending.process.output
 
 
 def test_sigterm_ends_the_node_in_the_middle_of_an_inference(

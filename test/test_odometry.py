@@ -10,10 +10,11 @@ import pytest
 
 pytest.importorskip("rclpy", reason="rclpy is missing")
 
+from domains import claimed_domain  # noqa: E402
 from nav_msgs.msg import Odometry as OdometryMessage  # noqa: E402
 from rclpy.node import Node  # noqa: E402
 from rclpy.publisher import Publisher  # noqa: E402
-from ros_helpers import TestPeer, claimed_domain, wait_until  # noqa: E402
+from ros_helpers import TestPeer, wait_until  # noqa: E402
 
 from hyperpose_core.errors import HyperPoseError  # noqa: E402
 from hyperpose_core.geometry.poses import Pose, rotation_vector_to_quaternion  # noqa: E402

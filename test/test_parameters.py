@@ -8,11 +8,11 @@ import pytest
 
 pytest.importorskip("rclpy", reason="rclpy is missing")
 
+from domains import claimed_domain  # noqa: E402
 from rcl_interfaces.msg import ParameterType  # noqa: E402
 from rclpy.context import Context  # noqa: E402
 from rclpy.node import Node  # noqa: E402
 from rclpy.parameter import Parameter  # noqa: E402
-from ros_helpers import claimed_domain  # noqa: E402
 
 from hyperpose_core.errors import HyperPoseError  # noqa: E402
 from hyperpose_ros.parameters.declaration import Change, declarations  # noqa: E402

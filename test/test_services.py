@@ -12,6 +12,7 @@ pytest.importorskip("rclpy", reason="rclpy is missing")
 pytest.importorskip("tf2_msgs", reason="tf2_msgs is missing: `make venv` builds it")
 
 from conftest import draw_image  # noqa: E402
+from domains import claimed_domain  # noqa: E402
 from lifecycle_msgs.msg import Transition  # noqa: E402
 from localizer_helpers import (  # noqa: E402
     RELIABLE,
@@ -22,7 +23,7 @@ from localizer_helpers import (  # noqa: E402
     message_of,
 )
 from rclpy.publisher import Publisher  # noqa: E402
-from ros_helpers import TestPeer, claimed_domain, wait_until  # noqa: E402
+from ros_helpers import TestPeer, wait_until  # noqa: E402
 from sensor_msgs.msg import Image  # noqa: E402
 from std_srvs.srv import SetBool, Trigger  # noqa: E402
 

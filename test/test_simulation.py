@@ -17,14 +17,16 @@ from hyperpose_core.datasets import open_dataset
 from hyperpose_core.errors import HyperPoseError
 from hyperpose_core.geometry.poses import Pose, orientation_errors_deg
 from hyperpose_core.images import debayer
-from hyperpose_core.simulation import CONDITIONS, SimulationOptions, SimulationSummary, simulate
 from hyperpose_core.simulation.camera import simulated_camera
+from hyperpose_core.simulation.conditions import CONDITIONS
 from hyperpose_core.simulation.layout import build_town
 from hyperpose_core.simulation.mesh import MeshBuilder
+from hyperpose_core.simulation.options import SimulationOptions, SimulationSummary
 from hyperpose_core.simulation.renderer import Renderer
 from hyperpose_core.simulation.run import Run
 from hyperpose_core.simulation.scenery import Scenery, build_scenery
 from hyperpose_core.simulation.sensors import Place
+from hyperpose_core.simulation.simulate import simulate
 from hyperpose_core.simulation.utm import grid_convergence, utm_to_geodetic
 
 pytest.importorskip("panda3d", reason="the simulation needs panda3d: pip install hyperpose_ros[simulation]")

@@ -19,10 +19,11 @@ import numpy as np
 import pytest
 from conftest import draw_image
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
+from domains import claimed_domain
 from geometry_msgs.msg import PoseStamped
 from nav_msgs.msg import Odometry
 from rclpy.publisher import Publisher
-from ros_helpers import NodeProcess, TestPeer, claimed_domain, ros_environment, send_until, wait_until
+from ros_helpers import NodeProcess, TestPeer, ros_environment, send_until, wait_until
 from sensor_msgs.msg import CompressedImage, Image
 
 from hyperpose_core.geometry.poses import Pose, rotation_vector_to_quaternion

@@ -21,6 +21,7 @@ from hyperpose_core.checkpoint.tensor_file import (
     tensors_digest,
     write_tensor_file,
 )
+from hyperpose_core.choices import ORIENTATION_CONVENTIONS
 from hyperpose_core.errors import HyperPoseError
 from hyperpose_core.files import replacing
 from hyperpose_core.geometry.camera import CameraModel
@@ -31,7 +32,6 @@ from hyperpose_core.uncertainty.region import TrainedRegion
 from hyperpose_core.untrusted import parse_json, reading
 
 FORMAT_VERSION = 1
-ORIENTATION_CONVENTIONS = ("camera_to_world", "world_to_camera")
 
 _VERSION_KEY = "hyperpose_format_version"
 _DOCUMENT_KEY = "hyperpose"

@@ -1,48 +1,18 @@
-"""Arguments that several verbs share."""
+"""What arguments that several verbs share name, opened."""
 
 from __future__ import annotations
 
 import argparse
 import sys
-from pathlib import Path
 
 from hyperpose_core.checkpoint.file import Checkpoint
-from hyperpose_core.datasets import DATASET_FORMATS, open_dataset
+from hyperpose_core.datasets import open_dataset
 from hyperpose_core.datasets.options import parse_assignments
 from hyperpose_core.datasets.records import PosedImageSet
 from hyperpose_core.errors import HyperPoseError
 from hyperpose_core.geometry.camera import CameraModel
 from hyperpose_core.refinement.checkpoint_map import map_beside
 from hyperpose_core.refinement.map_refiner import MapRefiner
-
-
-def add_dataset_arguments(parser: argparse.ArgumentParser, split: str | None, required: bool = True) -> None:
-    """Add --data, --format, --split and --data-option.
-
-    Args:
-        parser: the verb's parser.
-        split: what --split is where it isn't given; None means all of the data.
-        required: whether --data must be given.
-    """
-    group = parser.add_argument_group("data")
-    group.add_argument("--data", type=Path, required=required, help="label CSV or dataset folder")
-    group.add_argument(
-        "--format",
-        default="auto",
-        choices=["auto", *DATASET_FORMATS],
-        help="how the data is laid out (default: told from the layout)",
-    )
-    group.add_argument(
-        "--split", default=split, help=f"part of the dataset to use (default: {split or 'all of it'})"
-    )
-    group.add_argument(
-        "--data-option",
-        action="append",
-        default=[],
-        metavar="NAME=VALUE",
-        help="an option of the dataset's adapter, such as camera=640,480,525.5,525.5,320,240 for a label CSV "
-        "or sdk=FOLDER for RobotCar; may be repeated",
-    )
 
 
 def open_dataset_from(arguments: argparse.Namespace) -> PosedImageSet:
@@ -56,44 +26,6 @@ def open_dataset_from(arguments: argparse.Namespace) -> PosedImageSet:
     if data.world.unit_note:
         print(f"note: {data.name}: {data.world.unit_note}")
     return data
-
-
-def add_engine_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add --engine and --precision."""
-    parser.add_argument(
-        "--engine",
-        default="auto",
-        help="what runs the network: eager or exported (default: auto, eager for a checkpoint and exported "
-        "for a .onnx file)",
-    )
-    parser.add_argument(
-        "--precision",
-        default="auto",
-        help="arithmetic of the network: float32, bfloat16 or float16 (default: auto, float32, or what an "
-        "exported file has)",
-    )
-
-
-def add_device_argument(parser: argparse.ArgumentParser) -> None:
-    """Add --device."""
-    parser.add_argument(
-        "--device",
-        default="auto",
-        help="cpu, cuda or cuda:N (default: auto, the first CUDA device where there is one)",
-    )
-
-
-def add_map_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add --map and --no-map."""
-    group = parser.add_mutually_exclusive_group()
-    group.add_argument(
-        "--map",
-        type=Path,
-        metavar="FILE",
-        help="landmark map that refines the network's poses and says whether they are true (default: the "
-        "checkpoint's, of the same name with the ending .map, where there is one)",
-    )
-    group.add_argument("--no-map", action="store_true", help="leave a map beside the checkpoint alone")
 
 
 def map_refiner_from(

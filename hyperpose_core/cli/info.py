@@ -65,17 +65,6 @@ def _blueprint(network: PoseModel) -> PoseModel:
         return build_model(network.architecture, network.options)
 
 
-def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    """Add the verb's parser."""
-    parser = subparsers.add_parser(
-        "info",
-        description="Print the architecture, the size of its parts, scenes, frames, preprocessing, "
-        "how it was trained and what it scored on held-out data.",
-    )
-    parser.add_argument("checkpoint", type=Path, help="a .safetensors checkpoint or an exported .onnx file")
-    parser.set_defaults(run=run)
-
-
 def run(arguments: argparse.Namespace) -> int:
     """Print what the checkpoint or the exported file holds.
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from importlib import import_module
 from importlib.metadata import entry_points
 
 from hyperpose_core import __version__
@@ -13,8 +14,8 @@ from hyperpose_core.large_imports import import_large
 
 _NAME = "hyperpose"
 
-# Summaries stand here since a verb's file may import torch, which takes seconds: only the file of the verb
-# that is asked for is imported.
+# Summaries stand here: only the arguments of the verb that is asked for are imported, and what imports torch,
+# which takes seconds, only when it runs.
 _VERBS = {
     "build": "make everything a robot needs, from a video or posed images",
     "train": "train a network on a dataset",
@@ -35,15 +36,17 @@ _VERBS = {
     "stages": "say what each stage of a training brings",
     "reproduce": "make one of the paper's tables again",
 }
+_ARGUMENTS = "hyperpose_core.cli.arguments"
 _MODULES = {"import": "import_released"}  # a verb that cannot be a module's name
 
 # Entry points of further verbs, which other packages bring: modules that have `SUMMARY`, a line for the list
-# of verbs, and `add_parser`, as the files here have. The list imports them: what is large they import late.
+# of verbs, and `add_parser`, as the files in arguments/ have; its parser has a default for `run`, which takes
+# the arguments and returns the exit code. The list imports them: what is large they import late.
 _VERB_GROUP = "hyperpose.verbs"
 
 
 def build_parser(verb: str | None = None) -> argparse.ArgumentParser:
-    """Return the parser of all verbs, of which one has its arguments, added by the verb's file.
+    """Return the parser of all verbs, of which one has its arguments, added by the verb's file in arguments/.
 
     Args:
         verb: the one that is asked for; None leaves all of them without arguments. Verbs of other packages
@@ -57,7 +60,7 @@ def build_parser(verb: str | None = None) -> argparse.ArgumentParser:
     subparsers = parser.add_subparsers(dest="verb", required=True, metavar="VERB")
     for name, summary in _VERBS.items():
         if name == verb:
-            import_large(f"hyperpose_core.cli.{_MODULES.get(name, name)}").add_parser(subparsers)
+            import_module(f"{_ARGUMENTS}.{_MODULES.get(name, name)}").add_parser(subparsers)
         else:
             subparsers.add_parser(name, help=summary)
     if verb not in _VERBS:
@@ -68,6 +71,11 @@ def build_parser(verb: str | None = None) -> argparse.ArgumentParser:
             else:
                 subparsers.add_parser(entry_point.name, help=module.SUMMARY)
     return parser
+
+
+def verb_names() -> list[str]:
+    """Return the names of all verbs, those of other packages included."""
+    return [*_VERBS, *sorted(entry_points(group=_VERB_GROUP).names)]
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -84,6 +92,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _run(arguments: Sequence[str], verb: str | None) -> int:
     with dying_of_interrupts(_NAME):
-        parser = build_parser(verb)
-    parsed = parser.parse_args(arguments)
-    return int(parsed.run(parsed))
+        parsed = build_parser(verb).parse_args(arguments)
+        run = parsed.run if parsed.verb not in _VERBS else _function(parsed)
+    return int(run(parsed))
+
+
+def _function(parsed: argparse.Namespace) -> Callable[[argparse.Namespace], int]:
+    """Import the file of a verb of this package and return its function: `run`, or an action's own."""
+    module = import_large(f"{__package__}.{_MODULES.get(parsed.verb, parsed.verb)}")
+    function: Callable[[argparse.Namespace], int] = getattr(module, getattr(parsed, "function", "run"))
+    return function

@@ -9,12 +9,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from hyperpose_core.cli.common import (
-    add_device_argument,
-    add_engine_arguments,
-    add_map_arguments,
-    map_refiner_from,
-)
+from hyperpose_core.cli.common import map_refiner_from
 from hyperpose_core.errors import HyperPoseError, named
 from hyperpose_core.files import replace_text
 from hyperpose_core.geometry.poses import Array, Pose
@@ -25,26 +20,6 @@ from hyperpose_core.uncertainty.covariance import are_unknown
 
 _COLUMNS = ("image", "x", "y", "z", "qw", "qx", "qy", "qz", "scene", "scene_probability")
 _MAP_COLUMNS = ("source", "verified", "inliers")
-
-
-def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    """Add the verb's parser."""
-    parser = subparsers.add_parser(
-        "predict",
-        description="Estimate the camera pose of each image: position in metres in the checkpoint's world, "
-        "orientation as the quaternion that rotates the camera's optical frame (x right, y down, z forward) "
-        "to it. With a landmark map, poses that the map confirms are the map's, to the centimetre, and the "
-        "others the network's.",
-        epilog="Images that cannot be read are named and have an empty row in the table. Exit code: 0 if "
-        "every image has a pose, 1 if some have none, 2 if none has.",
-    )
-    parser.add_argument("checkpoint", type=Path, help="a .safetensors checkpoint, or an exported .onnx file")
-    parser.add_argument("images", type=Path, nargs="+", help="image files")
-    parser.add_argument("--csv", type=Path, help="write the poses to this file as well")
-    add_map_arguments(parser)
-    add_device_argument(parser)
-    add_engine_arguments(parser)
-    parser.set_defaults(run=run)
 
 
 def run(arguments: argparse.Namespace) -> int:

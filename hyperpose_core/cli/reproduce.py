@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import argparse
-from pathlib import Path
 
-from hyperpose_core.cli.common import add_device_argument
-from hyperpose_core.cli.experiment_arguments import add_recipe_override_arguments, recipe_overrides_from
+from hyperpose_core.cli.experiment_data import recipe_overrides_from
 from hyperpose_core.errors import HyperPoseError
 from hyperpose_core.experiments.paper_tables import PAPER_TABLES
 from hyperpose_core.experiments.reproduction import plan_table, reproduce_table
@@ -17,43 +15,6 @@ from hyperpose_core.experiments.reproduction_report import (
 )
 
 NOTHING_MADE = 1
-
-
-def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    """Add the verb's parser."""
-    parser = subparsers.add_parser(
-        "reproduce",
-        description="Train and score every network that a table of the paper needs, and set the figures "
-        "beside the published ones. What is missing is left out, and said. Interrupted, the same command "
-        "goes on where it was; finished runs are not made again. Writes results.md, results.json and a plot.",
-        epilog="; ".join(f"{table.name}: {table.title}" for table in PAPER_TABLES.values())
-        + ". Exit code: 0, or 1 if nothing of the table could be made.",
-    )
-    parser.add_argument("table", choices=list(PAPER_TABLES), help="which experiment")
-    parser.add_argument(
-        "--data",
-        type=Path,
-        required=True,
-        metavar="ROOT",
-        help="folder that holds the datasets, directly or one or two levels below",
-    )
-    parser.add_argument(
-        "--output",
-        type=Path,
-        default=Path("reproduction"),
-        help="folder of the runs, which tables share, and of each table's results (default: %(default)s)",
-    )
-    parser.add_argument("--seeds", type=int, default=1, help="networks a figure (default: %(default)s)")
-    parser.add_argument(
-        "--maps",
-        action="store_true",
-        help="also build the landmark map of the training images where the camera is known, and score the "
-        "poses that it verifies",
-    )
-    parser.add_argument("--plan", action="store_true", help="say what would be made and what is missing")
-    add_recipe_override_arguments(parser)
-    add_device_argument(parser)
-    parser.set_defaults(run=run)
 
 
 def run(arguments: argparse.Namespace) -> int:

@@ -7,16 +7,18 @@ import os
 from pathlib import Path
 from typing import Any
 
-from hyperpose_core.cli.common import add_dataset_arguments, add_device_argument, open_dataset_from
+from hyperpose_core.choices import AUTO, FEWEST_MAP_IMAGES
+from hyperpose_core.cli.common import open_dataset_from
 from hyperpose_core.dataset_check.image_evidence import SampleSize
 from hyperpose_core.dataset_check.pose_check import check_poses
 from hyperpose_core.datasets.records import PosedImageSet
 from hyperpose_core.errors import HyperPoseError
 from hyperpose_core.refinement.checkpoint_map import map_beside
-from hyperpose_core.refinement.training_map import FEWEST_IMAGES, MOST_IMAGES, build_training_map, why_no_map
-from hyperpose_core.training.choice import AUTO, choose_recipe
+from hyperpose_core.refinement.training_map import build_training_map, why_no_map
+from hyperpose_core.training.choice import choose_recipe
 from hyperpose_core.training.length import fitted_to_time
 from hyperpose_core.training.recipe import Recipe, load_recipe, recipe_from_dict
+from hyperpose_core.training.recipe_settings import replace_keys
 from hyperpose_core.training.report import write_training_report
 from hyperpose_core.training.run_folder import has_run, read_identity
 from hyperpose_core.training.trainer import Trainer
@@ -25,66 +27,15 @@ SAMPLE_BEFORE_TRAINING = SampleSize(sequences=4, anchors=16)
 """Enough of the images to find the usual mistakes in seconds."""
 
 
-def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    """Add the verb's parser."""
-    parser = subparsers.add_parser(
-        "train",
-        description="Train a network. The run's folder gets best.safetensors, last.safetensors, history.csv, "
-        "TensorBoard scalars and what --resume needs; and where the camera's intrinsics are known and there "
-        f"are {FEWEST_IMAGES} images or more, best.map, the landmark map that refines the network's poses.",
-    )
-    add_dataset_arguments(parser, split="train")
-    parser.add_argument("--output", type=Path, required=True, help="folder of the run")
-    parser.add_argument(
-        "--recipe",
-        default="small_data",
-        help=f"a shipped recipe's name, a YAML file, or {AUTO}, which chooses by what the data is like "
-        "(default: %(default)s)",
-    )
-    parser.add_argument(
-        "--minutes",
-        type=float,
-        help="train about so long, by the speed measured at the start, instead of the recipe's epochs",
-    )
-    overrides = parser.add_argument_group("keys of the recipe to replace")
-    overrides.add_argument("--model", help="the architecture, such as hyperpose or posenet")
-    overrides.add_argument("--backbone", help="efficientnet_b0, efficientnet_lite0 or resnet34")
-    overrides.add_argument("--epochs", type=int, help="passes over the training images")
-    overrides.add_argument("--batch-size", type=int, help="images a step")
-    overrides.add_argument("--learning-rate", type=float, help="at the schedule's peak")
-    overrides.add_argument(
-        "--no-pretrained",
-        action="store_true",
-        help="start the backbone from random weights, not from ImageNet's",
-    )
-    parser.add_argument("--seed", type=int, default=0, help="of everything random (default: %(default)s)")
-    parser.add_argument("--resume", action="store_true", help="go on with an interrupted run in --output")
-    parser.add_argument("--no-map", action="store_true", help="build no landmark map in the end")
-    parser.add_argument(
-        "--map-images",
-        type=int,
-        default=MOST_IMAGES,
-        metavar="N",
-        help="build the map from at most so many images, evenly spread (default: %(default)s)",
-    )
-    parser.add_argument(
-        "--unchecked",
-        action="store_true",
-        help="train even where a sample of the images contradicts their poses or camera",
-    )
-    add_device_argument(parser)
-    parser.set_defaults(run=run)
-
-
 def run(arguments: argparse.Namespace) -> int:
     """Train as the arguments say.
 
     Raises:
         HyperPoseError: the recipe, the data or the device is wrong.
     """
-    if arguments.map_images < FEWEST_IMAGES:
+    if arguments.map_images < FEWEST_MAP_IMAGES:
         raise HyperPoseError(
-            f"--map-images is {arguments.map_images}; a map needs {FEWEST_IMAGES} (--no-map builds none)"
+            f"--map-images is {arguments.map_images}; a map needs {FEWEST_MAP_IMAGES} (--no-map builds none)"
         )
     if arguments.minutes is not None and arguments.epochs is not None:
         raise HyperPoseError("--minutes and --epochs exclude each other; give one")
@@ -116,6 +67,7 @@ def _recipe(arguments: argparse.Namespace, data: PosedImageSet) -> Recipe:
         print("\n".join(f"recipe: {reason}" for reason in choice.reasons))
     else:
         recipe = load_recipe(arguments.recipe, overrides)
+    recipe = replace_keys(recipe, arguments.set)
     if arguments.minutes is not None:
         recipe = fitted_to_time(recipe, data, arguments.minutes, arguments.device)
         print(f"recipe: {sum(recipe.stage_epochs())} epochs fit into {arguments.minutes:g} minutes")

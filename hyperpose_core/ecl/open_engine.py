@@ -6,14 +6,12 @@ from hyperpose_core.ecl.conditions import Conditions
 from hyperpose_core.ecl.engine import Engine
 from hyperpose_core.errors import HyperPoseError
 
-ENGINES = ("diffusers", "classical")
-
 
 def open_engine(name: str, conditions: Conditions, weights: str | None, device: str) -> Engine:
     """Load an engine.
 
     Args:
-        name: one of `ENGINES`.
+        name: one of `ECL_ENGINES`.
         conditions: what it will be asked for.
         weights: for "diffusers", a pipeline's name on the Hugging Face hub or its folder; None takes the
             published InstructPix2Pix.

@@ -7,13 +7,14 @@ the same order and vary every image in the same way; all that differs is the gen
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
+from hyperpose_core.choices import ABLATION_PAIRS
 from hyperpose_core.datasets.records import PosedImageSet
 from hyperpose_core.ecl.settings import describe_variants
 from hyperpose_core.errors import HyperPoseError
@@ -29,9 +30,6 @@ from hyperpose_core.experiments.datasets import frame_groups
 from hyperpose_core.experiments.runs import Run, make_run
 from hyperpose_core.models.registry import default_options
 from hyperpose_core.training.recipe import Recipe
-
-PAIRS: Mapping[str, str] = {"hyperpose": "posenet", "hyperatloc": "atloc", "mshyperpose": "mstransformer"}
-"""Networks with a hypernetwork, and what each is without it."""
 
 
 @dataclass(frozen=True)
@@ -88,15 +86,15 @@ def pair_of(recipe: Recipe, pair: str | None = None) -> tuple[str, str]:
 
     Args:
         recipe: its model tells the pair where none is named.
-        pair: one of `PAIRS`.
+        pair: one of `ABLATION_PAIRS`.
 
     Raises:
         HyperPoseError: there is no such pair.
     """
-    for name, without in PAIRS.items():
+    for name, without in ABLATION_PAIRS.items():
         if pair == name or (pair is None and recipe.model in (name, without)):
             return name, without
-    raise HyperPoseError(f"pair {pair or recipe.model!r} is unknown; use one of {', '.join(PAIRS)}")
+    raise HyperPoseError(f"pair {pair or recipe.model!r} is unknown; use one of {', '.join(ABLATION_PAIRS)}")
 
 
 def recipe_for(recipe: Recipe, model: str, partner: str) -> Recipe:
@@ -114,7 +112,11 @@ def recipe_for(recipe: Recipe, model: str, partner: str) -> Recipe:
     unknown = [option for option in recipe.model_options if option not in known]
     if unknown:
         raise HyperPoseError(f"recipe: model {recipe.model} has no option {unknown[0]!r}")
-    base = recipe.model if recipe.model in (model, partner) else max(model, partner, key=PAIRS.__contains__)
+    base = (
+        recipe.model
+        if recipe.model in (model, partner)
+        else max(model, partner, key=ABLATION_PAIRS.__contains__)
+    )
     options = {**default_options(base), **recipe.model_options}
     own = default_options(model)
     chosen = {
@@ -146,7 +148,7 @@ def run_ablation(
         training: images to train on.
         test: images to score on; conditions and scenes are told apart.
         output: folder whose `runs` holds a folder a run.
-        pair: one of `PAIRS`; None takes it from the recipe's model.
+        pair: one of `ABLATION_PAIRS`; None takes it from the recipe's model.
         seeds: a pair of runs is made for each.
         device: where to train.
         bootstrap: how intervals are made.

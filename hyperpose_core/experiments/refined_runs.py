@@ -12,6 +12,7 @@ from pathlib import Path
 
 from tqdm import tqdm
 
+from hyperpose_core.choices import MOST_MAP_IMAGES
 from hyperpose_core.datasets.records import PosedImageSet
 from hyperpose_core.evaluation.metrics import FrameErrors, frame_errors
 from hyperpose_core.evaluation.offline import estimate_images
@@ -22,7 +23,7 @@ from hyperpose_core.landmarks.building import build_map
 from hyperpose_core.landmarks.landmark_map import LandmarkMap
 from hyperpose_core.refinement.map_refiner import MapRefiner
 from hyperpose_core.refinement.offline import compare_refined, refine_images
-from hyperpose_core.refinement.training_map import MOST_IMAGES, thinned, why_no_map
+from hyperpose_core.refinement.training_map import thinned, why_no_map
 
 
 def refine_run(run: Run, maps: Path, device: str = "auto") -> FrameErrors | None:
@@ -61,7 +62,7 @@ def _map_of(training: PosedImageSet, maps: Path) -> LandmarkMap:
     if path.is_file():
         return LandmarkMap.load(path)
     maps.mkdir(parents=True, exist_ok=True)
-    return build_map(replace(training, images=thinned(training.images, MOST_IMAGES)), path, progress=_bar)
+    return build_map(replace(training, images=thinned(training.images, MOST_MAP_IMAGES)), path, progress=_bar)
 
 
 def _bar(work: Iterable[object], title: str, total: int) -> Iterable[object]:

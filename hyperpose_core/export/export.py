@@ -12,6 +12,7 @@ from torch import Tensor
 
 from hyperpose_core import __version__
 from hyperpose_core.checkpoint.file import Checkpoint
+from hyperpose_core.choices import LARGEST_EXPORT_DIFFERENCE
 from hyperpose_core.errors import HyperPoseError
 from hyperpose_core.export.description import metadata_of, with_checksum
 from hyperpose_core.export.graph import full_network, network_as_onnx
@@ -22,7 +23,6 @@ from hyperpose_core.inference.engines.engine import Engine
 from hyperpose_core.models.base import PoseModel
 from hyperpose_core.models.output import PoseOutput
 
-LARGEST_DIFFERENCE = 1e-4
 """What an output in float32 may differ by, as a part of the largest such output."""
 
 _COMPARED = ("position", "orientation", "scene_log_probabilities")
@@ -61,7 +61,11 @@ class Export:
 
 
 def export_checkpoint(
-    checkpoint: Checkpoint, path: Path, inputs: Tensor, source: str, largest: float = LARGEST_DIFFERENCE
+    checkpoint: Checkpoint,
+    path: Path,
+    inputs: Tensor,
+    source: str,
+    largest: float = LARGEST_EXPORT_DIFFERENCE,
 ) -> Export:
     """Write a checkpoint as an ONNX file that holds all of it.
 

@@ -15,11 +15,10 @@ import torchvision
 from torch import Tensor, nn
 from torchvision.models.efficientnet import EfficientNet, MBConv, MBConvConfig
 
+from hyperpose_core.choices import BACKBONE_NAMES
 from hyperpose_core.errors import HyperPoseError
 from hyperpose_core.models.released_files import read_state_dict
 from hyperpose_core.models.released_keys import torchvision_key_by_released_key
-
-BACKBONE_NAMES = ("efficientnet_b0", "efficientnet_lite0", "resnet34")
 
 _EFFICIENTNET_STAGES = (
     # expansion, kernel, stride, input channels, output channels, blocks

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
+from hyperpose_core.choices import MODEL_NAMES
 from hyperpose_core.errors import HyperPoseError
 from hyperpose_core.models.atloc import AtLoc, HyperAtLoc
 from hyperpose_core.models.backbones import normalisation_of
@@ -19,8 +20,6 @@ from hyperpose_core.models.posenet import PoseNet
 _MODELS: dict[str, type[PoseModel]] = {
     model.architecture: model for model in (PoseNet, HyperPose, AtLoc, HyperAtLoc, MSTransformer, MSHyperPose)
 }
-
-MODEL_NAMES = tuple(_MODELS)
 
 
 def build_model(name: str, options: Mapping[str, object] | None = None) -> PoseModel:

@@ -10,13 +10,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from hyperpose_core.checkpoint.place import CHECKPOINT_FILE
+from hyperpose_core.choices import AUTO, BUILD_MINUTES, MOST_MAP_IMAGES
 from hyperpose_core.errors import HyperPoseError
 from hyperpose_core.files import opened, replacing
 from hyperpose_core.place.parts import Parts
 from hyperpose_core.place.trial import Trial, try_out
 from hyperpose_core.refinement.checkpoint_map import map_beside
-from hyperpose_core.refinement.training_map import MOST_IMAGES, build_training_map, why_no_map
-from hyperpose_core.training.choice import AUTO, choose_recipe
+from hyperpose_core.refinement.training_map import build_training_map, why_no_map
+from hyperpose_core.training.choice import choose_recipe
 from hyperpose_core.training.length import fitted_to_time
 from hyperpose_core.training.recipe import Recipe, load_recipe, recipe_from_dict
 from hyperpose_core.training.run_folder import has_run, read_identity
@@ -44,11 +45,11 @@ class BuildSettings:
         most_map_images: a map is built from at most so many images, evenly spread.
     """
 
-    minutes: float | None = 20.0
+    minutes: float | None = BUILD_MINUTES
     recipe: str = AUTO
     device: str = "auto"
     seed: int = 0
-    most_map_images: int = MOST_IMAGES
+    most_map_images: int = MOST_MAP_IMAGES
 
 
 @dataclass(frozen=True, eq=False)

@@ -12,6 +12,7 @@ from pathlib import Path
 import cv2
 from tqdm import tqdm
 
+from hyperpose_core.choices import FRAME_SPACING, MOST_FRAMES
 from hyperpose_core.datasets.findings import Findings
 from hyperpose_core.datasets.rosbag_camera import read_camera_info
 from hyperpose_core.datasets.rosbag_reading import COMPRESSED_IMAGE, RAW_IMAGE, Bag, BagImages, header_of
@@ -46,8 +47,8 @@ class GatheringSettings:
         camera_info_topic: a bag's camera_info topic; the one beside the image topic where None.
     """
 
-    spacing: float = 0.006
-    most: int = 400
+    spacing: float = FRAME_SPACING
+    most: int = MOST_FRAMES
     camera: CameraModel | None = None
     separate_cameras: bool = False
     image_topic: str | None = None

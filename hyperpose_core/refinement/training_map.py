@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from hyperpose_core.choices import FEWEST_MAP_IMAGES
 from hyperpose_core.datasets.records import PosedImage, PosedImageSet
 from hyperpose_core.inference.estimator import PoseEstimator
 from hyperpose_core.landmarks.landmark_map import LandmarkMap
@@ -16,16 +17,13 @@ from hyperpose_core.refinement.checkpoint_map import map_beside
 if TYPE_CHECKING:
     from hyperpose_core.landmarks.view_graph import Progress
 
-FEWEST_IMAGES = 50
-MOST_IMAGES = 1000
-
 
 def why_no_map(data: PosedImageSet) -> str | None:
     """Say why training images give no map; None where they do."""
     if data.camera is None:
         return "the camera's intrinsics are not known (--data-option camera=... gives them)"
-    if len(data.images) < FEWEST_IMAGES:
-        return f"{len(data.images)} images are too few, {FEWEST_IMAGES} are needed"
+    if len(data.images) < FEWEST_MAP_IMAGES:
+        return f"{len(data.images)} images are too few, {FEWEST_MAP_IMAGES} are needed"
     return None
 
 

@@ -12,9 +12,6 @@ from hyperpose_core.datasets.records import PosedImageSet
 from hyperpose_core.geometry.poses import Array
 from hyperpose_core.training.recipe import Recipe, load_recipe
 
-AUTO = "auto"
-"""The name of the recipe that is chosen from the data."""
-
 _FEWEST_TO_HOLD_OUT = 100
 _HELD_OUT = 0.1
 _BLOCKS = 20

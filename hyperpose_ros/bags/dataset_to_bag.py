@@ -8,7 +8,8 @@ from collections.abc import Sequence
 
 from tqdm import tqdm
 
-from hyperpose_core.cli.common import add_dataset_arguments, open_dataset_from
+from hyperpose_core.cli.arguments.common import add_dataset_arguments
+from hyperpose_core.cli.common import open_dataset_from
 from hyperpose_core.command_line import run_command
 from hyperpose_core.datasets.records import PosedImage, PosedImageSet
 from hyperpose_core.errors import HyperPoseError

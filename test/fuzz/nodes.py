@@ -49,7 +49,8 @@ def fuzz_nodes(seconds: float, seed: int) -> int:
     if importlib.util.find_spec("rclpy") is None:
         print("\nnodes: not tried, rclpy is missing")
         return 0
-    from ros_helpers import TestPeer, claimed_domain
+    from domains import claimed_domain
+    from ros_helpers import TestPeer
 
     with tempfile.TemporaryDirectory() as folder, claimed_domain() as domain, TestPeer(domain) as peer:
         with _nodes(peer, domain, Path(folder)) as targets:

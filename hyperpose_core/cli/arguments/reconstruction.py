@@ -4,12 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-from hyperpose_core.datasets.options import parse_camera
-from hyperpose_core.errors import HyperPoseError
-from hyperpose_core.reconstruction.distance import parse_distance
-from hyperpose_core.reconstruction.gathering import GatheringSettings
-from hyperpose_core.reconstruction.reconstruct import ReconstructionSettings
-from hyperpose_core.reconstruction.tags import DICTIONARIES, TagSettings
+from hyperpose_core.choices import FRAME_SPACING, MOST_FRAMES, TAG_DICTIONARY_NAMES
 
 
 def add_reconstruction_arguments(parser: argparse.ArgumentParser) -> None:
@@ -18,50 +13,19 @@ def add_reconstruction_arguments(parser: argparse.ArgumentParser) -> None:
     _add_scale_arguments(parser)
 
 
-def reconstruction_settings_from(arguments: argparse.Namespace) -> ReconstructionSettings:
-    """Return what the arguments of `add_reconstruction_arguments` say.
-
-    Raises:
-        HyperPoseError: a value is impossible.
-    """
-    if arguments.most < 3 or not 0.0 < arguments.spacing < 1.0:
-        raise HyperPoseError("--frames must be 3 or more, --spacing between 0 and 1")
-    if arguments.camera_height is not None and not arguments.camera_height > 0.0:
-        raise HyperPoseError(f"--camera-height is {arguments.camera_height}; give metres above 0")
-    return ReconstructionSettings(
-        gathering=GatheringSettings(
-            spacing=arguments.spacing,
-            most=arguments.most,
-            camera=parse_camera(arguments.camera),
-            separate_cameras=arguments.separate_cameras,
-            image_topic=arguments.image_topic,
-            camera_info_topic=arguments.camera_info_topic,
-        ),
-        mapper=arguments.mapper,
-        tags=None
-        if arguments.tag_size is None
-        else TagSettings(arguments.tag_size, arguments.tag_dictionary),
-        track=arguments.track,
-        track_offset_s=arguments.track_offset,
-        distances=tuple(parse_distance(*distance) for distance in arguments.distance),
-        camera_height_m=arguments.camera_height,
-    )
-
-
 def _add_frame_arguments(parser: argparse.ArgumentParser) -> None:
-    defaults = GatheringSettings()
     group = parser.add_argument_group("frames and camera")
     group.add_argument(
         "--frames",
         type=int,
-        default=defaults.most,
+        default=MOST_FRAMES,
         dest="most",
         help="choose about so many frames of a long video at most (default: %(default)s)",
     )
     group.add_argument(
         "--spacing",
         type=float,
-        default=defaults.spacing,
+        default=FRAME_SPACING,
         help="wanted motion of the picture between chosen frames, as a share of its larger side (default: "
         "%(default)s)",
     )
@@ -97,9 +61,9 @@ def _add_scale_arguments(parser: argparse.ArgumentParser) -> None:
     )
     group.add_argument(
         "--tag-dictionary",
-        choices=[*DICTIONARIES],
+        choices=TAG_DICTIONARY_NAMES,
         metavar="NAME",
-        help=f"their kind, of {', '.join(DICTIONARIES)} (default: found out)",
+        help=f"their kind, of {', '.join(TAG_DICTIONARY_NAMES)} (default: found out)",
     )
     group.add_argument(
         "--track",

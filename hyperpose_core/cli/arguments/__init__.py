@@ -1,0 +1,1 @@
+"""Arguments of each verb, which need neither torch nor OpenCV: help comes at once."""
