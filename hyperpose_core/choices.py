@@ -16,6 +16,8 @@ DATASET_FORMAT_NAMES = (
     "polycam",
     "record3d",
     "opensfm",
+    "rtabmap",
+    "kapture",
 )
 
 MODEL_NAMES = ("posenet", "hyperpose", "atloc", "hyperatloc", "mstransformer", "mshyperpose")
