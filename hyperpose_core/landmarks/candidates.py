@@ -47,9 +47,10 @@ class CandidateFinder:
     """Finds landmarks of a map by where an image was taken."""
 
     def __init__(self, content: LandmarkMap) -> None:
-        """Measure how far each map image looks."""
+        """Measure how far each map image looks, and from how far round each landmark was seen."""
         self._map = content
         self._distances = _viewing_distances(content)
+        self._view_angles = np.arccos(np.clip(content.landmarks.view_cosines, -1.0, 1.0)).astype(np.float64)
 
     @property
     def viewing_distance(self) -> float:
@@ -136,7 +137,7 @@ class CandidateFinder:
         seen &= (distances > nearest / factor) & (distances < farthest * factor)
         to_camera = (pose.position - known.positions[landmarks]) / np.maximum(distances, 1e-9)[:, np.newaxis]
         cosines = np.einsum("ni,ni->n", to_camera, known.view_directions[landmarks])
-        widest = np.arccos(np.clip(known.view_cosines[landmarks], -1.0, 1.0)) + slack * _VIEW_SLACK_RAD
+        widest = self._view_angles[landmarks] + slack * _VIEW_SLACK_RAD
         seen &= cosines > np.cos(np.minimum(widest, np.pi))
         return VisibleLandmarks(landmarks[seen], pixels[seen], points[seen, 2])
 

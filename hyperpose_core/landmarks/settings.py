@@ -27,15 +27,15 @@ class RefinerSettings:
         appearance_tries: how many times the images that look alike are tried, each time the next ones.
     """
 
-    longest_side: int = 432
+    longest_side: int = 360
     features: int = 800
     map_images: int = 5
-    candidates: int = 1500
+    candidates: int = 1000
     ratio: float = 0.75
     ransac_threshold: float = 6.0
     ransac_iterations: int = 1000
     confirming_images: int = 4
-    confirming_landmarks: int = 2500
+    confirming_landmarks: int = 1500
     first_radius: float = 10.0
     last_radius: float = 5.0
     least_similarity: float = 0.85
