@@ -31,6 +31,7 @@ from hyperpose_core.errors import HyperPoseError
 from hyperpose_core.geometry.camera import CameraModel
 from hyperpose_core.geometry.poses import Array, Pose, quaternion_to_rotation_vector, relative_quaternion
 from hyperpose_core.landmarks.landmark_map import LandmarkMap
+from hyperpose_core.landmarks.pose_covariance import known_constant_covariance
 from hyperpose_core.landmarks.refinement import Prior, Refinement
 from hyperpose_core.landmarks.refiner import Refiner
 from hyperpose_core.uncertainty.fit import CHI_SQUARE_3, squared_mahalanobis
@@ -76,8 +77,7 @@ def run(arguments: argparse.Namespace) -> int:
         raise HyperPoseError(f"{data.name}: the intrinsics are unknown; give camera=... with --data-option")
     images = data.images[:: arguments.every]
     print(f"{data.name}: {len(images)} images, {len(refiner.map.landmarks)} landmarks")
-    calibration = refiner.map.calibration or {}
-    one = np.array(calibration["one_covariance"]) if "one_covariance" in calibration else None
+    one = known_constant_covariance(refiner.map)
     for name, prior_of in _priors(arguments, refiner, images).items():
         outcomes = [
             _outcome(refiner, image, data.camera, prior_of(index, image))

@@ -19,6 +19,7 @@ from hyperpose_core.landmarks.landmark_map import LandmarkMap
 from hyperpose_core.landmarks.localisation import Localisation, Localiser, QueryFeatures, Stopwatch
 from hyperpose_core.landmarks.pose_covariance import (
     CALIBRATION_KEY,
+    CONSTANT_KEY,
     HeldOutErrors,
     fit_covariance,
     geometric_covariance,
@@ -91,7 +92,7 @@ def _document(held_out: HeldOutPoses) -> dict[str, object]:
             CALIBRATION_KEY: fit_covariance(errors).to_dict(),
             "log_likelihood": fitted,
             "log_likelihood_of_one_covariance": constant,
-            "one_covariance": one_covariance(errors).tolist(),
+            CONSTANT_KEY: one_covariance(errors).tolist(),
         }
     return document
 

@@ -22,6 +22,7 @@ from hyperpose_core.landmarks.landmark_map import LandmarkMap
 from hyperpose_core.uncertainty.fit import CHI_SQUARE_3, squared_mahalanobis
 
 CALIBRATION_KEY = "pose_covariance"
+CONSTANT_KEY = "one_covariance"
 
 # Where nothing was held out: what indoor and outdoor maps have in common.
 _USUAL_GROWTH = 4.0
@@ -186,6 +187,24 @@ def one_covariance(errors: HeldOutErrors) -> Array:
     """Return the covariance [6, 6] of all errors alike."""
     weighted = errors.residuals * errors.weights()[:, np.newaxis]
     return np.asarray(weighted.T @ errors.residuals + np.eye(6) * _SMALLEST_DEVIATION**2)
+
+
+def known_constant_covariance(content: LandmarkMap) -> Array | None:
+    """Return what `one_covariance` found when a map was calibrated, [6, 6]; None where that is not known.
+
+    Raises:
+        HyperPoseError: the map's calibration is damaged.
+    """
+    data = (content.calibration or {}).get(CONSTANT_KEY)
+    if data is None:
+        return None
+    try:
+        covariance = np.asarray(data, dtype=np.float64)
+    except (TypeError, ValueError) as error:
+        raise HyperPoseError(f"the map's calibration is damaged: {CONSTANT_KEY}: {error}") from error
+    if covariance.shape != (6, 6) or not np.isfinite(covariance).all():
+        raise HyperPoseError(f"the map's calibration is damaged: {CONSTANT_KEY} is no 6x6 matrix")
+    return covariance
 
 
 def _log_likelihood(residuals: Array, covariances: Array) -> Array:

@@ -15,6 +15,7 @@ from hyperpose_core.errors import HyperPoseError
 from hyperpose_core.evaluation.comparison import Comparison
 from hyperpose_core.evaluation.offline import compare_with_truth, shift_between_worlds
 from hyperpose_core.inference.estimator import PoseEstimate
+from hyperpose_core.landmarks.pose_covariance import known_constant_covariance
 from hyperpose_core.landmarks.refinement import Refinement
 from hyperpose_core.refinement.map_refiner import MapRefiner
 
@@ -81,5 +82,6 @@ def compare_refined(refined: RefinedImages, data: PosedImageSet, refiner: MapRef
         refined.milliseconds,
         shift=shift_between_worlds(data, refiner.map.world),
         covariances=[None if answer is None else answer.covariance for answer in verified],
+        constant_covariance=known_constant_covariance(refiner.map),
         up=data.world.up or refiner.map.world.up,
     )
