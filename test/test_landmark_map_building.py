@@ -31,7 +31,7 @@ from hyperpose_core.landmarks.lens import camera_matrix, normalized_points
 from hyperpose_core.landmarks.map_settings import MapSettings
 from hyperpose_core.landmarks.pairs import pairs_by_pose
 from hyperpose_core.landmarks.triangulation import TrackObservations, triangulate
-from hyperpose_core.landmarks.view_graph import Progress
+from hyperpose_core.landmarks.view_graph import Progress, ViewGraph
 
 SETTINGS = MapSettings(features=800, calibrate=False)
 BENT_CAMERA = CameraModel(360, 270, 230.0, 232.0, 176.0, 138.0, (-0.22, 0.06, 0.002, -0.001, 0.01))
@@ -244,6 +244,32 @@ def test_images_that_show_nothing_in_common_make_no_map(hall: PosedImageSet, tmp
     assert "\n" not in str(caught.value)
     with pytest.raises(HyperPoseError, match="no images to build a map from"):
         build_map(replace(hall, images=()), tmp_path / "none.map", SETTINGS)
+
+
+def test_a_graph_without_some_images_has_the_matches_between_the_others() -> None:
+    graph = ViewGraph(
+        offsets=np.array([0, 3, 5, 9]),
+        matches=np.array([[0, 3], [2, 5], [1, 8], [4, 6]]),
+        similarities=np.array([0.9, 0.8, 0.7, 0.6], dtype=np.float32),
+        epipolar_errors_px=np.array([1.0, 2.0, 3.0, 4.0], dtype=np.float32),
+        pose_deviation_px=1.0,
+        pair_count=3,
+    )
+    rest = graph.rows(np.array([True, False, True]))
+    assert rest.offsets.tolist() == [0, 3, 7]
+    assert rest.matches.tolist() == [[2, 3], [1, 6]]
+    assert rest.epipolar_errors_px.tolist() == [2.0, 3.0]
+
+
+def test_a_map_is_calibrated_without_the_images_that_it_is_tried_on(
+    hall: PosedImageSet, tmp_path: Path
+) -> None:
+    calibration = build_map(hall, tmp_path / "hall.map", replace(SETTINGS, calibrate=True)).calibration
+    assert calibration is not None
+    verified, asked = calibration["verified"], calibration["images"]
+    assert isinstance(verified, int) and isinstance(asked, int) and 10 <= verified <= asked
+    assert 0.0 < calibration["median_position_error_m"] < 0.1  # type: ignore[operator]
+    assert "pose_covariance" in calibration
 
 
 def test_partners_share_a_scene_and_a_direction_and_stand_apart() -> None:

@@ -7,12 +7,12 @@ from pathlib import Path
 
 import cv2
 import numpy as np
+import numpy.typing as npt
 import pytest
 from landmark_scene import CAMERA, Room, landmark_map, looking, tour
 
 from hyperpose_core.datasets.records import PosedImage
 from hyperpose_core.errors import HyperPoseError
-from hyperpose_core.landmarks.held_out import without_images
 from hyperpose_core.landmarks.landmark_map import LandmarkMap
 from hyperpose_core.landmarks.map_calibration import calibrate_map, held_out_blocks
 from hyperpose_core.landmarks.pose_covariance import (
@@ -47,7 +47,13 @@ def images(tmp_path_factory: pytest.TempPathFactory) -> list[PosedImage]:
 
 @pytest.fixture(scope="module")
 def calibrated(room_map: LandmarkMap, images: list[PosedImage]) -> LandmarkMap:
-    return calibrate_map(room_map, images)
+    return calibrate_map(room_map, images, map_without)
+
+
+def map_without(removed: npt.NDArray[np.bool_]) -> LandmarkMap:
+    return landmark_map(
+        {"room": ROOM}, [pose for pose, is_gone in zip(POSES, removed, strict=True) if not is_gone]
+    )
 
 
 def simulated_errors(growth: float, floor: float, count: int, seed: int) -> HeldOutErrors:
@@ -125,22 +131,24 @@ def test_a_damaged_calibration_is_told(calibrated: LandmarkMap) -> None:
 
 def test_other_images_than_the_maps_are_an_error(room_map: LandmarkMap, images: list[PosedImage]) -> None:
     with pytest.raises(HyperPoseError, match="the map has 40 images, 3 were given"):
-        calibrate_map(room_map, images[:3])
+        calibrate_map(room_map, images[:3], map_without)
 
 
-def test_a_held_out_block_leaves_nothing_that_only_it_saw(room_map: LandmarkMap) -> None:
-    removed = np.zeros(len(POSES), dtype=bool)
-    removed[10:20] = True
+def test_every_image_is_localised_in_a_map_without_it(
+    room_map: LandmarkMap, images: list[PosedImage]
+) -> None:
+    asked: list[npt.NDArray[np.bool_]] = []
 
-    rest = without_images(room_map, removed)
+    def nothing_left(removed: npt.NDArray[np.bool_]) -> LandmarkMap:
+        asked.append(removed)
+        raise HyperPoseError("nothing could be triangulated")
 
-    assert len(rest.images) == 30
-    counts = np.bincount(rest.observations.landmarks, minlength=len(rest.landmarks))
-    assert counts.min() >= 2
-    assert len(rest.landmarks) < len(room_map.landmarks)
-    # What remains lies where it did: on the same walls.
-    gaps = np.linalg.norm(rest.landmarks.positions[:, np.newaxis] - room_map.landmarks.positions, axis=2)
-    assert np.median(gaps.min(axis=1)) < 0.005
+    calibration = calibrate_map(room_map, images, nothing_left).calibration
+
+    assert calibration is not None and calibration["verified"] == 0
+    chosen = np.concatenate(held_out_blocks(images))
+    assert len(asked) > 1 and np.sum(asked, axis=0)[chosen].tolist() == [1] * len(chosen)
+    assert max(removed.mean() for removed in asked) < 0.4
 
 
 def test_blocks_are_of_one_recording_each(images: list[PosedImage]) -> None:

@@ -6,9 +6,12 @@ import hashlib
 import json
 import os
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 
 from hyperpose_core import __version__
 from hyperpose_core.datasets.records import PosedImageSet
@@ -19,7 +22,7 @@ from hyperpose_core.inference.estimator import PoseEstimator
 from hyperpose_core.landmarks.budget import within_budget
 from hyperpose_core.landmarks.bundle_adjustment import adjust, load_pycolmap, movement
 from hyperpose_core.landmarks.landmark_map import LandmarkMap, MapImages
-from hyperpose_core.landmarks.map_calibration import calibrate_map
+from hyperpose_core.landmarks.map_calibration import MapWithout, calibrate_map
 from hyperpose_core.landmarks.map_settings import MapSettings
 from hyperpose_core.landmarks.network_features import with_network_features
 from hyperpose_core.landmarks.reconstruction import Reconstruction, Views, reconstruct
@@ -69,8 +72,8 @@ def build_map(
     work_path = path.with_name(path.name + _WORK_SUFFIX)
     with locked_folder(work_path, "building of this map"):
         work = WorkFolder(work_path, _fingerprint(images, settings))
-        content = _build(images, cameras, settings, work, progress)
-        content = _completed(content, images, settings, estimator, progress)
+        content, map_without = _build(images, cameras, settings, work, progress)
+        content = _completed(content, map_without, images, settings, estimator, progress)
         content.save(path)
         work.remove()
     return content
@@ -78,6 +81,7 @@ def build_map(
 
 def _completed(
     content: LandmarkMap,
+    map_without: MapWithout,
     images: PosedImageSet,
     settings: MapSettings,
     estimator: PoseEstimator | None,
@@ -87,7 +91,8 @@ def _completed(
     if estimator is not None:
         content = with_network_features(content, images.images, estimator, progress)
     if settings.calibrate:
-        content = calibrate_map(content, images.images, show_progress=progress is not without_progress)
+        shown = progress is not without_progress
+        content = calibrate_map(content, images.images, map_without, show_progress=shown)
     return content if settings.budget is None else within_budget(content, settings.budget)
 
 
@@ -97,7 +102,7 @@ def _build(
     settings: MapSettings,
     work: WorkFolder,
     progress: Progress,
-) -> LandmarkMap:
+) -> tuple[LandmarkMap, MapWithout]:
     poses = [image.pose for image in images.images]
     scenes = np.array([images.scenes.index(image.scene) for image in images.images], dtype=np.int16)
     builder = ViewGraphBuilder(images.images, settings, work, progress)
@@ -114,7 +119,29 @@ def _build(
             graph = builder.graph(views.poses, views.cameras)
             found = reconstruct(graph, views, settings)
         moved = movement(given, views)
-    return _content(images, views, found, settings, {**_statistics(graph, found), **moved})
+    content = _content(images, views, found, settings, {**_statistics(graph, found), **moved})
+    return content, partial(_without, content, graph, views, settings)
+
+
+def _without(
+    content: LandmarkMap,
+    graph: ViewGraph,
+    views: Views,
+    settings: MapSettings,
+    removed: npt.NDArray[np.bool_],
+) -> LandmarkMap:
+    """Return the map as it would be without some images [M].
+
+    Raises:
+        HyperPoseError: nothing can be triangulated without them.
+    """
+    found = reconstruct(graph.rows(~removed), views.rows(~removed), settings)
+    return replace(
+        content,
+        landmarks=found.landmarks,
+        images=content.images.rows(~removed),
+        observations=found.observations,
+    )
 
 
 def _content(

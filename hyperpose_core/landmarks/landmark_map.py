@@ -82,6 +82,18 @@ class MapImages:
         """Return an image's camera-to-world pose."""
         return Pose(self.positions[index], self.orientations[index])
 
+    def rows(self, kept: npt.NDArray[np.bool_]) -> MapImages:
+        """Keep some of the images [M]."""
+        features = self.network_features
+        return MapImages(
+            names=tuple(name for name, is_kept in zip(self.names, kept, strict=True) if is_kept),
+            positions=self.positions[kept],
+            orientations=self.orientations[kept],
+            scenes=self.scenes[kept],
+            cameras=self.cameras[kept],
+            network_features=None if features is None else features[kept],
+        )
+
 
 @dataclass(frozen=True, eq=False)
 class Observations:

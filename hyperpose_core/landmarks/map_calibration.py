@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import groupby
 
@@ -14,7 +14,6 @@ from hyperpose_core.datasets.records import PosedImage
 from hyperpose_core.errors import HyperPoseError
 from hyperpose_core.geometry.poses import Array, Pose, quaternion_to_rotation_vector, relative_quaternion
 from hyperpose_core.landmarks.candidates import CandidateFinder
-from hyperpose_core.landmarks.held_out import without_images
 from hyperpose_core.landmarks.landmark_map import LandmarkMap
 from hyperpose_core.landmarks.localisation import Localisation, Localiser, QueryFeatures, Stopwatch
 from hyperpose_core.landmarks.pose_covariance import (
@@ -30,10 +29,15 @@ from hyperpose_core.landmarks.settings import RefinerSettings
 from hyperpose_core.landmarks.verification import weigh
 from hyperpose_core.landmarks.verification_constants import GENERAL_MODEL
 
+MapWithout = Callable[[npt.NDArray[np.bool_]], LandmarkMap]
+"""Gives the map as it would be without some of its images, bool [M]."""
+
 _LARGEST_BLOCK = 50
 _FEWEST_BLOCKS = 10
 _BLOCKS = 12
 _IMAGES_A_BLOCK = 12
+# Blocks far from one another are left out together: a map without them takes long.
+_ROUNDS = 4
 
 
 @dataclass(frozen=True, eq=False)
@@ -52,6 +56,7 @@ class HeldOutPoses:
 def calibrate_map(
     content: LandmarkMap,
     images: Sequence[PosedImage],
+    map_without: MapWithout,
     settings: RefinerSettings | None = None,
     show_progress: bool = False,
 ) -> LandmarkMap:
@@ -62,6 +67,8 @@ def calibrate_map(
     Args:
         content: the map.
         images: those it was built from, in its order.
+        map_without: gives the map without some of them, built anew: an image that took part has chosen the
+            landmarks that agree with its label, and lies nearer to it than any new one would.
         settings: of the refiner that will be used.
         show_progress: show a bar where there is a terminal.
 
@@ -73,7 +80,7 @@ def calibrate_map(
             f"the map has {len(content.images)} images, {len(images)} were given to calibrate it: give the "
             "same"
         )
-    held_out = localise_held_out(content, images, settings or RefinerSettings(), show_progress)
+    held_out = localise_held_out(content, images, map_without, settings or RefinerSettings(), show_progress)
     return replace(content, calibration={**(content.calibration or {}), **_document(held_out)})
 
 
@@ -98,9 +105,13 @@ def _document(held_out: HeldOutPoses) -> dict[str, object]:
 
 
 def localise_held_out(
-    content: LandmarkMap, images: Sequence[PosedImage], settings: RefinerSettings, show_progress: bool = False
+    content: LandmarkMap,
+    images: Sequence[PosedImage],
+    map_without: MapWithout,
+    settings: RefinerSettings,
+    show_progress: bool = False,
 ) -> HeldOutPoses:
-    """Localise some images of each of some blocks in the map without the block; the poses are priors, too.
+    """Localise some images of each of some blocks in a map without them; the poses are priors, too.
 
     Raises:
         HyperPoseError: an image cannot be read.
@@ -111,22 +122,26 @@ def localise_held_out(
     with tqdm(
         total=sum(map(len, asked)), desc="calibrating", unit="image", disable=None if show_progress else True
     ) as bar:
-        for number, (block, chosen) in enumerate(zip(blocks, asked, strict=True)):
-            removed = np.zeros(len(images), dtype=bool)
-            removed[block] = True
-            localiser = _localiser(without_images(content, removed), settings)
-            for index in chosen:
-                answer = _localised(localiser, content, images[index], int(index))
-                bar.update()
-                if answer is not None:
-                    found.append((*_error(answer, content.images.pose(int(index))), number))
-    residuals, geometric, numbers = zip(*found, strict=True) if found else ((), (), ())
+        for turn in range(min(_ROUNDS, len(blocks))):
+            numbers = range(turn, len(blocks), _ROUNDS)
+            left_out = np.concatenate([blocks[number] for number in numbers])
+            removed = np.isin(np.arange(len(images)), left_out)
+            localiser = _localiser(map_without, removed, settings)
+            for number in numbers:
+                for index in asked[number].tolist():
+                    answer = (
+                        None if localiser is None else _localised(localiser, content, images[index], index)
+                    )
+                    bar.update()
+                    if answer is not None:
+                        found.append((*_error(answer, content.images.pose(index)), number))
+    residuals, geometric, owners = zip(*found, strict=True) if found else ((), (), ())
     return HeldOutPoses(
         sum(map(len, asked)),
         HeldOutErrors(
             np.array(residuals).reshape(-1, 6),
             np.array(geometric).reshape(-1, 6, 6),
-            np.array(numbers, dtype=np.int64),
+            np.array(owners, dtype=np.int64),
         ),
     )
 
@@ -150,7 +165,14 @@ def _recordings(images: Sequence[PosedImage]) -> Iterator[list[int]]:
         yield list(places)
 
 
-def _localiser(content: LandmarkMap, settings: RefinerSettings) -> Localiser:
+def _localiser(
+    map_without: MapWithout, removed: npt.NDArray[np.bool_], settings: RefinerSettings
+) -> Localiser | None:
+    """Return what localises images in the map without some of its own; None where nothing is left of it."""
+    try:
+        content = map_without(removed)
+    except HyperPoseError:
+        return None
     return Localiser(content, settings, CandidateFinder(content))
 
 

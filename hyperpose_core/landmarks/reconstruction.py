@@ -45,6 +45,16 @@ class Views:
     def __len__(self) -> int:
         return len(self.poses)
 
+    def rows(self, kept: npt.NDArray[np.bool_]) -> Views:
+        """Keep some of the images [M]."""
+        places = np.flatnonzero(kept).tolist()
+        return Views(
+            [self.poses[place] for place in places],
+            [self.cameras[place] for place in places],
+            self.scenes[kept],
+            lambda index: self.features(places[index]),
+        )
+
 
 @dataclass(frozen=True, eq=False)
 class Reconstruction:

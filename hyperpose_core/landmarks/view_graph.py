@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 
 import numpy as np
@@ -66,6 +66,19 @@ class ViewGraph:
         """Each feature's image."""
         counts = np.diff(self.offsets)
         return np.repeat(np.arange(len(counts), dtype=np.int32), counts)
+
+    def rows(self, kept: npt.NDArray[np.bool_]) -> ViewGraph:
+        """Keep some of the images [M], and the matches between these."""
+        features = kept[self.images]
+        numbers = np.cumsum(features) - 1
+        matches = features[self.matches].all(axis=1)
+        return replace(
+            self,
+            offsets=np.concatenate([[0], np.cumsum(np.diff(self.offsets)[kept])]).astype(np.int64),
+            matches=numbers[self.matches[matches]],
+            similarities=self.similarities[matches],
+            epipolar_errors_px=self.epipolar_errors_px[matches],
+        )
 
 
 class ViewGraphBuilder:
