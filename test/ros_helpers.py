@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import subprocess
@@ -19,6 +20,7 @@ from rcl_interfaces.msg import SetParametersResult
 from rcl_interfaces.srv import SetParameters
 from rclpy.client import Client
 from rclpy.context import Context
+from rclpy.exceptions import InvalidHandle
 from rclpy.executors import SingleThreadedExecutor
 from rclpy.node import Node
 from rclpy.parameter import Parameter
@@ -211,7 +213,9 @@ class TestPeer:
 
     def _spin(self) -> None:
         while not self._ended.is_set():
-            self._executor.spin_once(timeout_sec=1.0)
+            # What is destroyed while the executor gathers what to wait for.
+            with contextlib.suppress(InvalidHandle):
+                self._executor.spin_once(timeout_sec=1.0)
 
 
 def diagnostic_values(array: DiagnosticArray) -> dict[str, str]:
