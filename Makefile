@@ -25,7 +25,7 @@ ifdef AMENT_PREFIX_PATH
 unexport LD_LIBRARY_PATH
 endif
 
-.PHONY: help venv build test test-slow lint format docs demo pictures benchmark soak overload fuzz clean
+.PHONY: help venv build test test-slow lint format docs demo kidnap drift pictures benchmark soak overload fuzz clean
 
 help:  ## Say what there is
 	@sed -n 's/^\([a-z-]*\):[^#]*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 18
@@ -83,8 +83,16 @@ docs: venv  ## Write docs/parameters.md from the parameters' declarations
 demo: venv  ## Simulate a town, train on it, drive through it with the node and write a report
 	$(VENV_PYTHON) -m hyperpose_ros.demo.run
 
+<<<<<<< HEAD
 pictures: venv  ## Draw the pictures of the README into docs/images, after `make demo`
 	$(VENV_PYTHON) tools/pictures.py
+=======
+kidnap: venv  ## After demo: carry the robot about 50 times and see how soon it says where it is (OPTIONS=--help)
+	$(VENV_PYTHON) -m benchmarks.kidnap $(OPTIONS)
+
+drift: venv  ## After demo: drive with wheels that drift, and hold map -> base_link against the truth (OPTIONS=--help)
+	$(VENV_PYTHON) -m benchmarks.drift $(OPTIONS)
+>>>>>>> e6a75dd (Kidnap a simulated robot and let its wheels drift: make kidnap, make drift)
 
 benchmark: venv  ## Measure speed, size and memory side by side and write benchmarks/results.md (OPTIONS=--help)
 	$(VENV_PYTHON) -m benchmarks.run $(OPTIONS)

@@ -81,11 +81,13 @@ def test_a_floor_lets_no_direction_be_more_exact_and_leaves_others_as_they_are()
 SECOND_NS = 1_000_000_000
 
 
-def test_a_robot_is_lost_until_a_pose_is_trusted_and_once_none_was_for_too_long() -> None:
+def test_a_robot_is_lost_until_it_is_found_and_once_none_was_for_too_long() -> None:
     monitor = TrackingMonitor()
     monitor.fail(0, False, SECOND_NS)
     assert monitor.state is Tracking.LOST
-    monitor.trust(0)
+    monitor.trust(0, False)
+    assert monitor.state is Tracking.LOST, "one pose may be wrong"
+    monitor.trust(0, True)
     assert monitor.state is Tracking.TRACKING
     states = []
     for tenths in (5, 9, 10):
@@ -99,7 +101,7 @@ def test_a_robot_is_lost_until_a_pose_is_trusted_and_once_none_was_for_too_long(
 def test_three_images_with_nothing_to_see_in_a_row_lose_the_robot_at_once() -> None:
     monitor = TrackingMonitor()
     for blind in (True, True, False, True, True):
-        monitor.trust(0) if not blind else monitor.fail(1, True, SECOND_NS)
+        monitor.trust(0, True) if not blind else monitor.fail(1, True, SECOND_NS)
         assert monitor.state is not Tracking.LOST or blind
     assert monitor.state is Tracking.UNCERTAIN
     monitor.fail(1, True, SECOND_NS)
@@ -108,7 +110,7 @@ def test_three_images_with_nothing_to_see_in_a_row_lose_the_robot_at_once() -> N
 
 def test_one_pose_that_contradicts_odometry_is_a_doubt_and_two_are_a_robot_that_was_carried() -> None:
     monitor = TrackingMonitor()
-    monitor.trust(0)
+    monitor.trust(0, True)
     monitor.contradict()
     assert monitor.state is Tracking.UNCERTAIN
     monitor.contradict()

@@ -30,7 +30,7 @@ class Sighting:
 
     Attributes:
         stamp_ns: the images' stamp, nanoseconds.
-        body: the robot's body in the map.
+        body: the robot's body in the map, or its camera where that is all that is known.
         odometry: the body in odometry's frame; None where that is not known.
     """
 

@@ -16,7 +16,8 @@ class Tracking(str, Enum):
     """What is known of where the robot is.
 
     TRACKING: the latest answer is a trusted fix. UNCERTAIN: it is not, but one was trusted a moment ago.
-    LOST: nothing was trusted yet, or for too long, or the camera sees nothing, or the robot was carried.
+    LOST: nothing was trusted for too long, or the camera sees nothing, or the robot was carried; and from the
+    start, or such a loss, on until the robot is found.
     """
 
     TRACKING = "tracking"
@@ -49,10 +50,16 @@ class TrackingMonitor:
             self._blind = 0
             self._contradictions = 0
 
-    def trust(self, stamp_ns: int) -> None:
-        """Take a fix that is trusted, of an image's stamp in nanoseconds."""
+    def trust(self, stamp_ns: int, is_found: bool) -> None:
+        """Take a fix that is trusted.
+
+        Args:
+            stamp_ns: the image's, nanoseconds.
+            is_found: whether enough speaks for it to believe a robot found that was lost.
+        """
         with self._lock:
-            self._state = Tracking.TRACKING
+            if is_found or self._state is not Tracking.LOST:
+                self._state = Tracking.TRACKING
             self._trusted_ns = stamp_ns
             self._blind = self._contradictions = 0
 

@@ -154,12 +154,13 @@ class Relocalization:
             is_verified: whether a landmark map has verified it.
         """
         with self._lock:
-            if fix.base is None or received_ns < self._since_ns:
+            values, body, odometry = self._parameters(), fix.base or fix.views[0].in_map, None
+            if body is None or received_ns < self._since_ns:
                 return ()
-            values = self._parameters()
-            odometry = None if self._odometry is None else self._odometry.pose_at(fix.stamp_ns)
+            if fix.base is not None and self._odometry is not None:
+                odometry = self._odometry.pose_at(fix.stamp_ns)
             fixes = self._verified if is_verified else self._unverified
-            agreeing = fixes.add(Sighting(fix.stamp_ns, fix.base, odometry), agreement_settings(values))
+            agreeing = fixes.add(Sighting(fix.stamp_ns, body, odometry), agreement_settings(values))
             return agreeing if len(agreeing) >= values.relocalize_poses else ()
 
     def conclude(self, fix: Fix, verdict: Verdict, agreeing: tuple[Sighting, ...], received_ns: int) -> None:
@@ -173,8 +174,8 @@ class Relocalization:
         """
         with self._lock:
             self._count(received_ns, "" if fix.base is not None else NO_EXTRINSICS)
-            self._watch(fix.stamp_ns, verdict)
-            if verdict.trusted:
+            self._watch(fix.stamp_ns, verdict, is_found=bool(agreeing))
+            if verdict.trusted and fix.base is not None:
                 self._tell(agreeing, "verified")
 
     def miss(self, stamp_ns: int, cause: str, *, sees_nothing: bool, received_ns: int) -> None:
@@ -204,13 +205,14 @@ class Relocalization:
                 refused = verdict.reason or "no landmark map verifies it"
                 counts = verdict.trusted and values.initial_pose_unverified
                 self._count(localization.received_ns, "" if counts else refused)
-                self._watch(fix.stamp_ns, verdict)
-            self._tell(agreeing, "unverified")
+                self._watch(fix.stamp_ns, verdict, is_found=True)
+            if fix.base is not None:
+                self._tell(agreeing, "unverified")
 
-    def _watch(self, stamp_ns: int, verdict: Verdict) -> None:
+    def _watch(self, stamp_ns: int, verdict: Verdict, *, is_found: bool) -> None:
         """Follow what a fix says of whether the robot knows where it is."""
         if verdict.trusted:
-            self._monitor.trust(stamp_ns)
+            self._monitor.trust(stamp_ns, is_found)
         elif verdict.causes == (JUMP,):
             before = self.state
             self._monitor.contradict()

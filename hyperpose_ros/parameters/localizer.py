@@ -319,7 +319,7 @@ class LocalizerParameters:
         3,
         Change.ANY_TIME,
         "So many verified poses that agree with one another, and with odometry in between where there is "
-        "any, find the robot.",
+        "any, find a robot that is lost, as it is at the start.",
         minimum=1,
         maximum=50,
     )
