@@ -9,9 +9,9 @@ import pytest
 pytest.importorskip("rclpy", reason="rclpy is missing")
 pytest.importorskip("tf2_msgs", reason="tf2_msgs is missing: `make venv` builds it")
 
+from domains import claimed_domain  # noqa: E402
 from landmark_scene import tour  # noqa: E402
 from refinement_helpers import ROOM, room_checkpoint, room_map  # noqa: E402
-from ros_helpers import claimed_domain  # noqa: E402
 
 from benchmarks.kidnap import Scene, judge, kidnaps, print_table, run_kidnaps  # noqa: E402
 from benchmarks.kidnap_plot import draw_kidnaps  # noqa: E402
