@@ -17,7 +17,7 @@ from benchmarks.results import Section, Target
 from benchmarks.subjects import COMPRESSED_WAYS, WAYS, Subject, Way, random_images
 from hyperpose_core.checkpoint.file import load_checkpoint
 from hyperpose_core.inference.engines.build_network import build_network
-from hyperpose_core.models.output import PoseOutput
+from hyperpose_core.models.output import PoseArrays, PoseOutput
 
 PLAIN = "plain"
 EQUAL = 1e-4
@@ -105,10 +105,10 @@ def _measure(context: Context, case: Case) -> Outcome:
 
 def plain_and_ways(
     subject: Subject, ways: tuple[Way, ...], images: torch.Tensor
-) -> dict[str, Callable[[], PoseOutput]]:
+) -> dict[str, Callable[[], PoseOutput | PoseArrays]]:
     """Give what runs a network on images, plainly and in each way that can be had, by name."""
     plain = plain_network(build_network(load_checkpoint(subject.checkpoint)))
-    tasks: dict[str, Callable[[], PoseOutput]] = {PLAIN: partial(plain, images)}
+    tasks: dict[str, Callable[[], PoseOutput | PoseArrays]] = {PLAIN: partial(plain, images)}
     for way in ways:
         engine = subject.engine(way, (images.shape[-2], images.shape[-1]))
         if engine is not None:
@@ -116,12 +116,15 @@ def plain_and_ways(
     return tasks
 
 
-def difference(expected: PoseOutput, output: PoseOutput) -> float:
+def difference(expected: PoseOutput, output: PoseArrays) -> float:
     """Give the largest difference of an output, relative to the largest value expected of it."""
     names = ("position", "orientation", "scene_log_probabilities")
-    pairs = [(getattr(expected, name), getattr(output, name)) for name in names]
+    right = expected.arrays()
+    pairs = [(getattr(right, name), getattr(output, name)) for name in names]
     return max(
-        float((value - right).abs().max() / right.abs().max()) for right, value in pairs if right is not None
+        float(np.abs(value - wanted).max() / np.abs(wanted).max())
+        for wanted, value in pairs
+        if wanted is not None
     )
 
 

@@ -1,7 +1,7 @@
 """From files and bytes to network input: one code path for training, evaluation and the node.
 
-Images are RGB, uint8, [H, W, 3] until `Preprocessing` turns them into float32 tensors [3, h, w]. Only that
-needs PyTorch, which is imported where it is used: landmark maps do without.
+Images are RGB, uint8, [H, W, 3] until `Preprocessing` turns them into float32 tensors [3, h, w]; or into
+arrays, where a robot has no PyTorch, which is imported where it is used.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ from hyperpose_core.geometry.camera import CameraModel
 from hyperpose_core.image_headers import FORMATS, JPEG_BEGIN, PNG_BEGIN, encoded_size
 from hyperpose_core.jpeg import GREY, decode_jpeg, jpeg_colours
 from hyperpose_core.limits import LARGEST_IMAGE_BYTES, LARGEST_IMAGE_PIXELS, LARGEST_INPUT_PIXELS
+from hyperpose_core.resizing import resize_bytes
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -316,6 +317,23 @@ class Preprocessing:
     def __call__(self, image: RgbImage | Tensor) -> Tensor:
         """Turn RGB uint8 [H, W, 3] into the network's float32 input [3, h, w], on a tensor's own device."""
         return self.normalized(self.cropped(self.resized(image)))
+
+    def array(self, image: RgbImage) -> npt.NDArray[np.float32]:
+        """Do what calling this object does without PyTorch, and with an array for a result.
+
+        Resized pixels are the same to the bit, normalised ones but for rounding in float32.
+        """
+        height, width = self.resized_size(*image.shape[:2])
+        rows, columns = slice(0, height), slice(0, width)
+        if self.crop is not None:
+            top, left = _crop_corner(height, width, self.crop)
+            rows, columns = slice(top, top + self.crop), slice(left, left + self.crop)
+        pixels = resize_bytes(image, (height, width), rows, columns)
+        scale = np.array([1.0 / (255.0 * std) for std in self.std], dtype=np.float32)
+        shift = np.array([-mean / std for mean, std in zip(self.mean, self.std, strict=True)], np.float32)
+        normalized = np.multiply(pixels, scale[:, None, None])
+        normalized += shift[:, None, None]
+        return normalized
 
     def to_dict(self) -> dict[str, object]:
         """Return plain data that JSON can hold."""

@@ -14,6 +14,9 @@ LARGEST_INPUT_PIXELS = 1 << 22
 MOST_JPEG_WORK = 1 << 30
 """Pixels of a JPEG times its scans: a photograph of 50 megapixels has about ten."""
 
+LARGEST_EXPORTED_BYTES = (1 << 31) - 1
+"""Of an exported network: what a protocol buffer may have."""
+
 LARGEST_IMAGE_BYTES = 1 << 28
 """Of an image file: `LARGEST_IMAGE_PIXELS` without compression."""
 

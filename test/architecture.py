@@ -11,14 +11,15 @@ PROJECT_ROOT = Path(__file__).resolve().parents[1]
 PACKAGES = ("hyperpose_core", "hyperpose_ros")
 PAGE = PROJECT_ROOT / "docs" / "architecture.md"
 
-# Importable everywhere: the packages themselves (their version), users' mistakes, what users can choose, and
-# how all deal with what users and their disks bring.
+# Importable everywhere: the packages themselves (their version), users' mistakes, what users can choose, how
+# all deal with what users and their disks bring, and how PyTorch is imported where it is needed.
 FREE_FOR_ALL = {
     "hyperpose_core",
     "hyperpose_core/choices.py",
     "hyperpose_core/command_line.py",
     "hyperpose_core/errors.py",
     "hyperpose_core/files.py",
+    "hyperpose_core/large_imports.py",
     "hyperpose_core/limits.py",
     "hyperpose_core/untrusted.py",
     "hyperpose_ros",

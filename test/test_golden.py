@@ -12,7 +12,7 @@ import torch
 from golden_weights import GOLDENS, Golden, make_input
 
 from hyperpose_core.checkpoint.file import Checkpoint, load_checkpoint, save_checkpoint
-from hyperpose_core.cli.info import UNUSED_CLASSIFIER_PARAMETERS
+from hyperpose_core.cli.network_sizes import UNUSED_CLASSIFIER_PARAMETERS
 from hyperpose_core.images import Preprocessing
 from hyperpose_core.models.base import PoseModel
 from hyperpose_core.models.output import PoseOutput

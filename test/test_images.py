@@ -125,3 +125,26 @@ def test_stray_bytes_before_the_end_as_webcams_write_them_harm_nothing() -> None
     data = cv2.imencode(".jpg", draw_image(1))[1].tobytes()
     stray = data[:-2] + b"\x12\x34\x56" + data[-2:]
     np.testing.assert_array_equal(decode_image(stray, "webcam"), decode_image(data, "whole"))
+
+
+@pytest.mark.parametrize(
+    ("height", "width"), [(480, 640), (720, 1280), (1280, 960), (96, 128), (256, 341), (7, 90), (2160, 3840)]
+)
+@pytest.mark.parametrize("resize", [256, (224, 224), 480, (72, 96)])
+def test_preprocessing_without_pytorch_is_the_same_to_the_bit(
+    height: int, width: int, resize: int | tuple[int, int]
+) -> None:
+    image = np.random.default_rng(height).integers(0, 256, (height, width, 3), dtype=np.uint8)
+    for crop in (None, 72, 65):
+        preprocessing = Preprocessing(resize=resize, crop=crop)
+        expected = preprocessing(image).numpy()
+        found = preprocessing.array(image)
+        assert found.dtype == np.float32 and found.shape == expected.shape
+        np.testing.assert_array_equal(found, expected)
+
+
+def test_real_images_are_preprocessed_the_same_without_pytorch(shared_data: Path) -> None:
+    paths = sorted(shared_data.rglob("*.png"))[::97][:5] + sorted(shared_data.rglob("*.jpg"))[::97][:5]
+    for path in paths:
+        image = read_image(path)
+        np.testing.assert_array_equal(Preprocessing().array(image), Preprocessing()(image).numpy())

@@ -11,8 +11,8 @@ import torch
 
 from hyperpose_core.checkpoint.file import Checkpoint, load_checkpoint, save_checkpoint
 from hyperpose_core.checkpoint.normalisation import PositionNormalisation
-from hyperpose_core.cli.info import part_sizes
 from hyperpose_core.cli.main import main
+from hyperpose_core.cli.network_sizes import part_sizes
 from hyperpose_core.images import Preprocessing
 from hyperpose_core.models.registry import build_model
 

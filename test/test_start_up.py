@@ -20,7 +20,7 @@ def test_the_log_says_where_the_time_of_the_start_went(
     localizer.process.wait_for_output("after the process's start")
     output = localizer.process.output
     configured = re.search(
-        r"configured in ([\d.]+) s: ([\d.]+) s importing torch, ([\d.]+) s loading the network, "
+        r"configured in ([\d.]+) s: ([\d.]+) s importing, ([\d.]+) s loading the network, "
         r"([\d.]+) s warming it up",
         output,
     )

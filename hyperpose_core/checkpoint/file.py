@@ -1,6 +1,7 @@
 """One self-describing file: a network's tensors and everything needed to use them.
 
 A `.safetensors` file whose metadata holds the format version and one JSON document. Nothing is unpickled.
+PyTorch is imported where the tensors are read or written: exported files carry the description alone.
 """
 
 from __future__ import annotations
@@ -9,27 +10,24 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
-import torch
-from torch import Tensor
 
 from hyperpose_core.checkpoint.normalisation import PositionNormalisation
-from hyperpose_core.checkpoint.tensor_file import (
-    read_tensor_file,
-    tensor_file_size,
-    tensors_digest,
-    write_tensor_file,
-)
 from hyperpose_core.choices import ORIENTATION_CONVENTIONS
 from hyperpose_core.errors import HyperPoseError
 from hyperpose_core.files import replacing
 from hyperpose_core.geometry.camera import CameraModel
 from hyperpose_core.geometry.world import World
 from hyperpose_core.images import Preprocessing
+from hyperpose_core.large_imports import import_large
 from hyperpose_core.uncertainty.covariance import Uncertainty
 from hyperpose_core.uncertainty.region import TrainedRegion
 from hyperpose_core.untrusted import parse_json, reading
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 FORMAT_VERSION = 1
 
@@ -87,12 +85,16 @@ def save_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
     Raises:
         HyperPoseError: the file cannot be written.
     """
+    from hyperpose_core.checkpoint.tensor_file import write_tensor_file
+
     with replacing(path, "checkpoint") as stream:
         write_tensor_file(stream, *checkpoint_content(checkpoint))
 
 
 def checkpoint_size(checkpoint: Checkpoint) -> int:
     """Give the size in bytes of the file that `save_checkpoint` writes."""
+    from hyperpose_core.checkpoint.tensor_file import tensor_file_size
+
     return tensor_file_size(*checkpoint_content(checkpoint))
 
 
@@ -104,32 +106,50 @@ def load_checkpoint(path: Path) -> Checkpoint:
     Raises:
         HyperPoseError: the file is missing, truncated, damaged, no checkpoint, of another format version, or
             its description is not what this version writes. The message names the file and the culprit.
+            Or PyTorch is not installed.
     """
+    import_large("hyperpose_core.checkpoint.tensor_file")
+    from hyperpose_core.checkpoint.tensor_file import read_tensor_file
+
     path = Path(path)
     tensors, metadata = read_tensor_file(path)
-    return checkpoint_from_content(path, tensors, metadata)
+    arrays = {name: tensors.pop(name).numpy() for name in [*tensors] if name.startswith(_UNCERTAINTY_PREFIX)}
+    return checkpoint_from_description(path, arrays, metadata, tensors)
 
 
-def checkpoint_from_content(
-    path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, str]
+def checkpoint_from_description(
+    path: Path,
+    arrays: Mapping[str, np.ndarray],
+    metadata: Mapping[str, str],
+    state: Mapping[str, Tensor] | None = None,
 ) -> Checkpoint:
-    """Build a checkpoint from what `checkpoint_content` gave.
+    """Build a checkpoint from what `checkpoint_description` gave.
 
     Args:
         path: the file they come from, for the errors.
-        tensors: by name.
+        arrays: by name.
         metadata: text by name.
+        state: the network's tensors by name; None leaves them out.
 
     Raises:
         HyperPoseError: the description is missing, of another format version or damaged.
     """
     document = _read_document(path, metadata)
     with reading(path, "checkpoint's description"):
-        return _from_document(document, tensors)
+        return _from_document(document, arrays, state or {})
 
 
 def checkpoint_content(checkpoint: Checkpoint) -> tuple[dict[str, Tensor], dict[str, str]]:
     """Return the tensors and the metadata that a file of a checkpoint holds."""
+    import torch
+
+    arrays, metadata = checkpoint_description(checkpoint)
+    tensors = {name: torch.from_numpy(np.ascontiguousarray(values)) for name, values in arrays.items()}
+    return {**checkpoint.state, **tensors}, metadata
+
+
+def checkpoint_description(checkpoint: Checkpoint) -> tuple[dict[str, np.ndarray], dict[str, str]]:
+    """Return the arrays and the metadata that say everything of a checkpoint but the network's tensors."""
     document = {
         "architecture": checkpoint.architecture,
         "options": dict(checkpoint.options),
@@ -150,14 +170,16 @@ def checkpoint_content(checkpoint: Checkpoint) -> tuple[dict[str, Tensor], dict[
     }
     if checkpoint.compression is not None:
         document["compression"] = dict(checkpoint.compression)
-    tensors = dict(checkpoint.state)
-    for name, values in checkpoint.uncertainty.arrays().items():
-        tensors[_UNCERTAINTY_PREFIX + name] = torch.from_numpy(np.ascontiguousarray(values))
-    return tensors, {_VERSION_KEY: str(FORMAT_VERSION), _DOCUMENT_KEY: json.dumps(document)}
+    arrays = {_UNCERTAINTY_PREFIX + name: values for name, values in checkpoint.uncertainty.arrays().items()}
+    return arrays, {_VERSION_KEY: str(FORMAT_VERSION), _DOCUMENT_KEY: json.dumps(document)}
 
 
 def _digest(checkpoint: Checkpoint) -> str | None:
-    return tensors_digest(checkpoint.state) if checkpoint.state else None
+    if not checkpoint.state:
+        return None
+    from hyperpose_core.checkpoint.tensor_file import tensors_digest
+
+    return tensors_digest(checkpoint.state)
 
 
 def _read_document(path: Path, metadata: Mapping[str, str]) -> Mapping[str, object]:
@@ -177,13 +199,11 @@ def _read_document(path: Path, metadata: Mapping[str, str]) -> Mapping[str, obje
     return document
 
 
-def _from_document(document: Mapping[str, object], tensors: Mapping[str, Tensor]) -> Checkpoint:
+def _from_document(
+    document: Mapping[str, object], arrays: Mapping[str, np.ndarray], state: Mapping[str, Tensor]
+) -> Checkpoint:
     data: dict = dict(document)
-    arrays = {
-        name.removeprefix(_UNCERTAINTY_PREFIX): tensor.numpy()
-        for name, tensor in tensors.items()
-        if name.startswith(_UNCERTAINTY_PREFIX)
-    }
+    arrays = {name.removeprefix(_UNCERTAINTY_PREFIX): values for name, values in arrays.items()}
     convention = data["orientation_convention"]
     if convention not in ORIENTATION_CONVENTIONS:
         raise ValueError(f"orientation_convention is {convention!r}, not one of {ORIENTATION_CONVENTIONS}")
@@ -202,7 +222,7 @@ def _from_document(document: Mapping[str, object], tensors: Mapping[str, Tensor]
     return Checkpoint(
         architecture=str(data["architecture"]),
         options=dict(data["options"]),
-        state={name: tensor for name, tensor in tensors.items() if not name.startswith(_UNCERTAINTY_PREFIX)},
+        state=state,
         preprocessing=Preprocessing.from_dict(data["preprocessing"]),
         scenes=tuple(scenes),
         world=World.from_dict(data["world"]),

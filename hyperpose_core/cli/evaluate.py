@@ -5,9 +5,8 @@ from __future__ import annotations
 import argparse
 import re
 from collections.abc import Sequence
+from importlib.metadata import version
 from pathlib import Path
-
-import torch
 
 from hyperpose_core import __version__
 from hyperpose_core.checkpoint.file import Checkpoint
@@ -127,8 +126,11 @@ def _metadata(
         "batch_size": arguments.batch_size,
         "virtual_turns_deg": arguments.turns,
         **({} if refiner is None else {"map": refiner.map.source}),
-        "torch_threads": torch.get_num_threads(),
-        "versions": {"hyperpose": __version__, "torch": torch.__version__},
+        "threads": estimator.engine.threads,
+        "versions": {
+            "hyperpose": __version__,
+            estimator.engine.runtime: version(estimator.engine.runtime),
+        },
     }
 
 

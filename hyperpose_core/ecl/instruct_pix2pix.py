@@ -16,7 +16,7 @@ from hyperpose_core.ecl.conditions import Conditions
 from hyperpose_core.ecl.engine import require, versions
 from hyperpose_core.errors import HyperPoseError
 from hyperpose_core.images import RgbImage
-from hyperpose_core.inference.estimator import select_device
+from hyperpose_core.inference.build_engine import select_device
 
 DEFAULT_WEIGHTS = "timbrooks/instruct-pix2pix"
 IMAGES_ARE = "InstructPix2Pix"

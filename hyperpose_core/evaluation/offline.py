@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import itertools
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
 import numpy as np
-import torch
 from tqdm import tqdm
 
 from hyperpose_core.datasets.records import PosedImage, PosedImageSet
@@ -195,11 +193,9 @@ def estimate_images(
 
 def _estimate_batch(
     estimator: PoseEstimator, records: Sequence[PosedImage], images: Sequence[RgbImage]
-) -> Iterable[PoseEstimate]:
+) -> list[PoseEstimate]:
     inputs = []
     for record, image in zip(records, images, strict=True):
         with named(record.path):
             inputs.append(estimator.preprocess(image))
-    # A dataset may mix landscape and portrait pictures, which do not fit into one batch.
-    for _, same_size in itertools.groupby(inputs, key=lambda tensor: tuple(tensor.shape)):
-        yield from estimator.infer(torch.stack(list(same_size)))
+    return estimator.infer_each(inputs)

@@ -23,7 +23,7 @@ from hyperpose_core.evaluation.comparison import Comparison
 from hyperpose_core.evaluation.offline import compare_with_truth, shift_between_worlds
 from hyperpose_core.geometry.poses import orientation_errors_deg, position_errors
 from hyperpose_core.images import Preprocessing
-from hyperpose_core.inference.estimator import select_device
+from hyperpose_core.inference.build_engine import select_device
 from hyperpose_core.models.backbones import build_backbone, load_pretrained_weights, normalisation_of
 
 INPUT_SIZE = (224, 224)

@@ -10,14 +10,15 @@ import base64
 import json
 import zlib
 from collections.abc import Mapping
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
-import torch
-from torch import Tensor
 
-from hyperpose_core.checkpoint.file import Checkpoint, checkpoint_content, checkpoint_from_content
+from hyperpose_core.checkpoint.file import (
+    Checkpoint,
+    checkpoint_description,
+    checkpoint_from_description,
+)
 from hyperpose_core.errors import HyperPoseError
 from hyperpose_core.untrusted import parse_json, reading
 
@@ -35,7 +36,7 @@ def metadata_of(checkpoint: Checkpoint, export: Mapping[str, object]) -> dict[st
         checkpoint: what was exported; its network's tensors are left out.
         export: how it was exported and what the check found, as JSON data, for people.
     """
-    arrays, metadata = checkpoint_content(replace(checkpoint, state={}))
+    arrays, metadata = checkpoint_description(checkpoint)
     metadata[_ARRAYS_KEY] = json.dumps({name: _as_text(array) for name, array in arrays.items()})
     metadata[_EXPORT_KEY] = json.dumps(dict(export))
     return metadata
@@ -52,7 +53,7 @@ def checkpoint_from_metadata(path: Path, metadata: Mapping[str, str]) -> Checkpo
     with reading(path, "file's description"):
         described = parse_json(metadata[_ARRAYS_KEY], path)
         arrays = {str(name): _from_text(**fields) for name, fields in described.items()}
-    return checkpoint_from_content(path, arrays, metadata)
+    return checkpoint_from_description(path, arrays, metadata)
 
 
 def export_from_metadata(metadata: Mapping[str, str]) -> dict[str, object]:
@@ -94,8 +95,8 @@ def _checksum_entry(data: bytes | memoryview) -> bytes:
     return bytes([14 << 3 | 2, len(entry)]) + entry
 
 
-def _as_text(tensor: Tensor) -> dict[str, object]:
-    array = np.ascontiguousarray(tensor.numpy())
+def _as_text(array: np.ndarray) -> dict[str, object]:
+    array = np.ascontiguousarray(array)
     return {
         "type": array.dtype.name,
         "shape": list(array.shape),
@@ -103,8 +104,8 @@ def _as_text(tensor: Tensor) -> dict[str, object]:
     }
 
 
-def _from_text(type: str, shape: list[int], data: str) -> Tensor:
+def _from_text(type: str, shape: list[int], data: str) -> np.ndarray:
     if type not in _ARRAY_TYPES:
         raise ValueError(f"an array of type {type!r}")
     values = np.frombuffer(base64.b64decode(data, validate=True), dtype=type)
-    return torch.from_numpy(values.reshape(shape).copy())
+    return values.reshape(shape).copy()

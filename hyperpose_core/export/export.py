@@ -7,6 +7,8 @@ from dataclasses import asdict, dataclass
 from importlib.metadata import version
 from pathlib import Path
 
+import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor
 
@@ -21,7 +23,7 @@ from hyperpose_core.export.onnx_engine import ExportedEngine, available_precisio
 from hyperpose_core.files import replace_bytes
 from hyperpose_core.inference.engines.engine import Engine
 from hyperpose_core.models.base import PoseModel
-from hyperpose_core.models.output import PoseOutput
+from hyperpose_core.models.output import PoseArrays
 
 """What an output in float32 may differ by, as a part of the largest such output."""
 
@@ -125,13 +127,13 @@ def draw_inputs(checkpoint: Checkpoint, size: tuple[int, int], count: int, seed:
     return checkpoint.preprocessing.normalized(images)
 
 
-def _reference(network: PoseModel, inputs: Tensor) -> PoseOutput:
+def _reference(network: PoseModel, inputs: Tensor) -> PoseArrays:
     with torch.inference_mode():
-        return network(inputs)
+        return network(inputs).arrays()
 
 
 def _differences(
-    engine: Engine, inputs: Tensor, expected: PoseOutput, metres: float
+    engine: Engine, inputs: Tensor, expected: PoseArrays, metres: float
 ) -> dict[str, Difference]:
     together = engine(inputs)
     alone = [engine(image[None]) for image in inputs]
@@ -142,17 +144,17 @@ def _differences(
         reference = _comparable(name, expected)
         answers = (
             _comparable(name, together),
-            torch.cat([_comparable(name, output) for output in alone]),
+            np.concatenate([_comparable(name, output) for output in alone]),
         )
-        absolute = max(float((answer - reference).abs().max()) for answer in answers)
+        absolute = max(float(np.abs(answer - reference).max()) for answer in answers)
         unit = metres if name == "position" else 1.0
         found[name] = Difference(
-            absolute * unit, absolute / max(float(reference.abs().max()), 1e-12)
+            absolute * unit, absolute / max(float(np.abs(reference).max()), 1e-12)
         ).rounded()
     return found
 
 
-def _comparable(name: str, output: PoseOutput) -> Tensor:
+def _comparable(name: str, output: PoseArrays) -> npt.NDArray[np.float32]:
     """Give an output, quaternions with unit length: the networks' own mean nothing by their length."""
     values = getattr(output, name)
-    return torch.nn.functional.normalize(values, dim=1) if name == "orientation" else values
+    return values / np.linalg.norm(values, axis=1, keepdims=True) if name == "orientation" else values

@@ -20,16 +20,13 @@ from hyperpose_core.checkpoint.file import Checkpoint
 from hyperpose_core.errors import HyperPoseError
 from hyperpose_core.export.graph_reading import PACKAGES_HINT
 from hyperpose_core.inference.engines.build_network import build_network
+from hyperpose_core.limits import LARGEST_EXPORTED_BYTES
 from hyperpose_core.models.base import PoseModel
 from hyperpose_core.models.compressed import CompressedConv2d, CompressedLinear, StoredWeight
 from hyperpose_core.models.output import PoseOutput
 
 if TYPE_CHECKING:
     import onnx
-
-LARGEST_EXPORTED_BYTES = 2**31 - 1
-"""Of a protocol buffer."""
-
 
 _Layer = TypeVar("_Layer", nn.Linear, nn.Conv2d)
 

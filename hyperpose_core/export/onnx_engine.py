@@ -1,6 +1,6 @@
-"""The engine that runs a network as an ONNX graph with OpenVINO, on the CPU.
+"""The engine that runs a network as an ONNX graph with OpenVINO, on the CPU, without PyTorch.
 
-The graph comes from a file that `hyperpose export` wrote, or is made in memory from a checkpoint. OpenVINO
+The graph comes from a file that `hyperpose export` wrote, or was made in memory of a checkpoint. OpenVINO
 folds batch norm, fuses layers and reads int8 weights without making them float32.
 """
 
@@ -10,20 +10,22 @@ import threading
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-import torch
-from torch import Tensor
+import numpy as np
 
 from hyperpose_core.checkpoint.file import Checkpoint
 from hyperpose_core.errors import HyperPoseError
 from hyperpose_core.export.description import check_checksum, checkpoint_from_metadata, export_from_metadata
-from hyperpose_core.export.graph import LARGEST_EXPORTED_BYTES, full_network, network_as_onnx
 from hyperpose_core.export.graph_reading import PACKAGES_HINT, first_line, read_graph, try_graph
 from hyperpose_core.files import read_bytes
 from hyperpose_core.inference.engines.engine import Engine
-from hyperpose_core.models.output import PoseOutput
+from hyperpose_core.inference.engines.threads import default_threads
+from hyperpose_core.limits import LARGEST_EXPORTED_BYTES
+from hyperpose_core.models.output import PoseArrays
 
 if TYPE_CHECKING:
     import openvino
+
+    from hyperpose_core.inference.engines.engine import Images
 
 _OUTPUT_WIDTHS = {"position": 3, "orientation": 4}
 
@@ -46,23 +48,27 @@ class ExportedFile(NamedTuple):
 
 
 class ExportedEngine(Engine):
-    """Runs an ONNX graph; as many threads as PyTorch has when it is built."""
+    """Runs an ONNX graph."""
 
     name = "exported"
-    device = torch.device("cpu")
+    runtime = "openvino"
+    device = "cpu"
+    takes_arrays = True
 
-    def __init__(self, graph: openvino.Model, precision: str = "auto") -> None:
+    def __init__(self, graph: openvino.Model, precision: str = "auto", threads: int = 0) -> None:
         """Compile the graph for one image; for several, once they come.
 
         Args:
             graph: as `read_graph` gives it.
             precision: one of `PRECISIONS`; "auto" is float32.
+            threads: of the CPU; 0 takes as many as PyTorch would.
 
         Raises:
             HyperPoseError: this CPU does not have the precision, or the graph cannot be compiled.
         """
         self.precision = "float32" if precision == "auto" else precision
-        self._settings = _settings(self.precision)
+        self.threads = threads or default_threads()
+        self._settings = _settings(self.precision, self.threads)
         self._graph = graph
         self._outputs = _output_names(graph)
         self._lock = threading.Lock()
@@ -72,7 +78,7 @@ class ExportedEngine(Engine):
         self._single = self._compile(1)
         self._several: openvino.InferRequest | None = None
 
-    def __call__(self, inputs: Tensor) -> PoseOutput:
+    def __call__(self, inputs: Images) -> PoseArrays:
         """Run the network; see `Engine.__call__`."""
         expected = (3, *self.input_size)
         if inputs.ndim != 4 or tuple(inputs.shape[1:]) != expected:
@@ -80,14 +86,14 @@ class ExportedEngine(Engine):
                 f"images of shape {list(inputs.shape)}: this network was exported for "
                 f"{self.input_size[1]}x{self.input_size[0]} pixels, [N, 3, {expected[1]}, {expected[2]}]"
             )
-        images = inputs.detach().to("cpu", torch.float32).contiguous().numpy()
+        images = np.ascontiguousarray(inputs, dtype=np.float32)
         with self._lock:
             if len(images) > 1 and self._several is None:
                 self._several = self._compile(None)
             request = self._single if len(images) == 1 or self._several is None else self._several
             results = request.infer([images], share_inputs=True)
-        outputs = (torch.from_numpy(results[index]) for index in range(len(self._outputs)))
-        return PoseOutput(**dict(zip(self._outputs, outputs, strict=True)))
+        outputs = (results[index] for index in range(len(self._outputs)))
+        return PoseArrays(**dict(zip(self._outputs, outputs, strict=True)))
 
     def _compile(self, count: int | None) -> openvino.InferRequest:
         """Compile the graph for a number of images, None for any."""
@@ -101,7 +107,7 @@ class ExportedEngine(Engine):
 
 
 def load_exported(
-    path: Path, device: str = "auto", precision: str = "auto", is_tried: bool = False
+    path: Path, device: str = "auto", precision: str = "auto", is_tried: bool = False, threads: int = 0
 ) -> tuple[Checkpoint, Engine]:
     """Read a file that `hyperpose export` wrote and make it ready.
 
@@ -110,6 +116,7 @@ def load_exported(
         device: "auto" or "cpu".
         precision: one of `PRECISIONS`; "auto" is float32.
         is_tried: try the file in a process of its own first, for whom it must not freeze or end.
+        threads: of the CPU; 0 takes as many as PyTorch would.
 
     Returns:
         the checkpoint that was exported, without its network's tensors, and its engine.
@@ -121,7 +128,7 @@ def load_exported(
     if device not in ("auto", "cpu"):
         raise HyperPoseError(f"device {device!r}: exported networks run on the CPU; use cpu or auto")
     file = read_exported(path, is_tried)
-    return file.checkpoint, ExportedEngine(file.graph, precision)
+    return file.checkpoint, ExportedEngine(file.graph, precision, threads)
 
 
 def read_exported(path: Path, is_tried: bool = False) -> ExportedFile:
@@ -146,26 +153,6 @@ def read_exported(path: Path, is_tried: bool = False) -> ExportedFile:
     if (reason := _misfit(graph)) is not None:
         raise HyperPoseError(f"{path}: not a pose network's graph: {reason}")
     return ExportedFile(checkpoint, export_from_metadata(metadata), graph)
-
-
-def convert_in_memory(checkpoint: Checkpoint, precision: str, size: tuple[int, int] | None) -> Engine:
-    """Export a checkpoint's network without a file, which takes some seconds, and make it ready.
-
-    Args:
-        checkpoint: the network.
-        precision: one of `PRECISIONS`; "auto" is float32.
-        size: (height, width) of the network's input in pixels.
-
-    Raises:
-        HyperPoseError: the size is not known, this CPU does not have the precision, or a package is missing.
-    """
-    if size is None:
-        raise HyperPoseError(
-            "the engine exported needs the size of the network's input, which this checkpoint does not tell: "
-            "give it to `hyperpose export` (--size) and use the file that it writes"
-        )
-    network, stored = full_network(checkpoint)
-    return ExportedEngine(read_graph(network_as_onnx(network, stored, size)), precision)
 
 
 def available_precisions() -> list[str]:
@@ -195,7 +182,7 @@ def _cpu_property(name: str) -> Any:
     return openvino.Core().get_property("CPU", name)
 
 
-def _settings(precision: str) -> dict[str, Any]:
+def _settings(precision: str, threads: int) -> dict[str, Any]:
     if precision not in available_precisions():
         raise HyperPoseError(
             f"precision {precision!r}: this CPU does not compute in it; "
@@ -203,7 +190,7 @@ def _settings(precision: str) -> dict[str, Any]:
         )
     return {
         "PERFORMANCE_HINT": "LATENCY",
-        "INFERENCE_NUM_THREADS": torch.get_num_threads(),
+        "INFERENCE_NUM_THREADS": threads,
         "INFERENCE_PRECISION_HINT": _PRECISIONS[precision][0],
         # Else int8 weights would have what they are multiplied with rounded to int8 as well.
         "DYNAMIC_QUANTIZATION_GROUP_SIZE": 0,
@@ -234,5 +221,5 @@ def _misfit(graph: openvino.Model) -> str | None:
 
 
 def _output_names(graph: openvino.Model) -> list[str]:
-    """Give each output's name in `PoseOutput`, empty where it has none; it may have others beside it."""
-    return [next((name for name in PoseOutput._fields if name in port.names), "") for port in graph.outputs]
+    """Give each output's name in `PoseArrays`, empty where it has none; it may have others beside it."""
+    return [next((name for name in PoseArrays._fields if name in port.names), "") for port in graph.outputs]

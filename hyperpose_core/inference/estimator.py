@@ -1,24 +1,29 @@
-"""Images in, poses out: the one way that every program runs a trained network."""
+"""Images in, poses out: the one way that every program runs a trained network.
+
+An exported file is run without PyTorch, which is imported where it is needed.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
-import torch
-from torch import Tensor
 
 from hyperpose_core.checkpoint.file import Checkpoint, load_checkpoint
-from hyperpose_core.errors import HyperPoseError, named
+from hyperpose_core.errors import named
 from hyperpose_core.geometry.poses import Array, Pose
 from hyperpose_core.images import NOTICEABLE_SQUASH, RgbImage
-from hyperpose_core.inference.build_engine import build_engine
 from hyperpose_core.inference.engines.engine import EXPORTED_SUFFIX, PRECISIONS, Engine, check_choice
-from hyperpose_core.inference.rotation_averaging import TurnedViews
+from hyperpose_core.large_imports import import_large
 from hyperpose_core.uncertainty.feature_distance import Answers
+
+if TYPE_CHECKING:
+    from hyperpose_core.inference.engines.engine import Images
+    from hyperpose_core.inference.rotation_averaging import TurnedViews
 
 
 @dataclass(frozen=True, eq=False)
@@ -43,27 +48,6 @@ class PoseEstimate:
     features: npt.NDArray[np.float32] | None = None
 
 
-def select_device(name: str) -> torch.device:
-    """Turn "auto", "cpu", "cuda" or "cuda:1" into a device that this machine has.
-
-    Raises:
-        HyperPoseError: the name is unknown or the device isn't there.
-    """
-    if name == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    try:
-        device = torch.device(name)
-    except RuntimeError as error:
-        raise HyperPoseError(f"device {name!r} is unknown; use auto, cpu or cuda") from error
-    if device.type not in ("cpu", "cuda"):
-        raise HyperPoseError(f"device {name!r} is not supported; use auto, cpu or cuda")
-    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
-        raise HyperPoseError(
-            f"device {name!r} is not on this machine; use cpu, or auto to take what there is"
-        )
-    return device
-
-
 class PoseEstimator:
     """A trained network ready to be asked, safe to share between threads.
 
@@ -80,6 +64,7 @@ class PoseEstimator:
         turn_deg: float = 0.0,
         engine: str | Engine = "auto",
         precision: str = "auto",
+        threads: int = 0,
     ) -> None:
         """Build the network of a checkpoint on a device.
 
@@ -91,20 +76,23 @@ class PoseEstimator:
             engine: how to run the network, one of `engines.ENGINE_NAMES`; or one that does already, whose
                 device and precision then hold.
             precision: of its arithmetic, one of `engines.PRECISIONS`; "auto" is float32.
+            threads: of the CPU for one inference; 0 takes PyTorch's number.
 
         Raises:
             HyperPoseError: the device, the engine or the precision is unknown or not to be had here, the
                 tensors don't fit the architecture, or the turn is impossible.
         """
         if isinstance(engine, str):
-            engine = build_engine(
-                engine, checkpoint, select_device(device), precision, known_input_size(checkpoint)
-            )
+            import_large("hyperpose_core.inference.build_engine")
+            from hyperpose_core.inference.build_engine import build_engine, select_device
+
+            size = known_input_size(checkpoint)
+            engine = build_engine(engine, checkpoint, select_device(device), precision, size, threads)
         # The engine has them in its own order, which may be 570 MB.
         self.checkpoint = replace(checkpoint, state={})
         self.engine = engine
         self.device = engine.device
-        self._views = TurnedViews(turn_deg, checkpoint.camera, checkpoint.preprocessing) if turn_deg else None
+        self._views = _turned_views(turn_deg, checkpoint) if turn_deg else None
 
     @classmethod
     def load(
@@ -115,48 +103,70 @@ class PoseEstimator:
         engine: str = "auto",
         precision: str = "auto",
         is_tried: bool = False,
+        threads: int = 0,
     ) -> PoseEstimator:
         """Build from a checkpoint file, or from one that `hyperpose export` made of it (.onnx).
 
-        The other arguments but the last are the constructor's. An exported file has its engine in it, and no
-        other can be asked for; with `is_tried` a process of its own reads it first, so that whatever is in it
-        leaves this process as it is.
+        The other arguments are the constructor's. An exported file has its engine in it, and no other can be
+        asked for; with `is_tried` a process of its own reads it first, so that whatever is in it leaves this
+        process as it is. Nothing of it needs PyTorch but turned views.
 
         Raises:
             HyperPoseError: the file or another argument is wrong; the message names it.
         """
         with named(path):
-            if Path(path).suffix.lower() == EXPORTED_SUFFIX:
-                return cls._load_exported(Path(path), device, turn_deg, engine, precision, is_tried)
-            return cls(load_checkpoint(Path(path)), device, turn_deg, engine, precision)
+            if is_exported(Path(path)):
+                return cls._load_exported(Path(path), device, turn_deg, engine, precision, is_tried, threads)
+            return cls(load_checkpoint(Path(path)), device, turn_deg, engine, precision, threads)
 
     @classmethod
     def _load_exported(
-        cls, path: Path, device: str, turn_deg: float, engine: str, precision: str, is_tried: bool
+        cls,
+        path: Path,
+        device: str,
+        turn_deg: float,
+        engine: str,
+        precision: str,
+        is_tried: bool,
+        threads: int,
     ) -> PoseEstimator:
-        # Its runtime is an optional package.
+        # OpenVINO takes a tenth of a second to import, which only this needs.
         from hyperpose_core.export.onnx_engine import load_exported
 
         check_choice("engine of an exported file", engine, ("auto", "exported"))
         check_choice("precision", precision, PRECISIONS)
-        checkpoint, exported = load_exported(path, device, precision, is_tried)
+        checkpoint, exported = load_exported(path, device, precision, is_tried, threads)
         return cls(checkpoint, turn_deg=turn_deg, engine=exported)
 
     def estimate(self, images: Sequence[RgbImage]) -> list[PoseEstimate]:
-        """Estimate the poses of RGB uint8 images [H, W, 3], which must share one input size."""
-        return self.infer(torch.stack([self.preprocess(image) for image in images])) if images else []
+        """Estimate the poses of RGB uint8 images [H, W, 3]."""
+        return self.infer_each([self.preprocess(image) for image in images])
 
-    def preprocess(self, image: RgbImage) -> Tensor:
+    def preprocess(self, image: RgbImage) -> Images:
         """Turn one RGB uint8 image [H, W, 3] into the network's input [3, h, w], on the CPU.
 
-        That is float32; uint8, a quarter to copy, where the engine normalises it on its device.
+        That is a tensor in float32; an array where the engine takes those; uint8, a quarter to copy, where
+        the engine normalises it on its device.
         """
         preprocessing = self.checkpoint.preprocessing
+        if self.engine.takes_arrays and self._views is None:
+            return preprocessing.array(image)
         if self.engine.takes_bytes and self._views is None:
             return preprocessing.cropped(preprocessing.resized(image))
         return preprocessing(image)
 
-    def infer(self, inputs: Tensor) -> list[PoseEstimate]:
+    def infer_each(self, inputs: Sequence[Images]) -> list[PoseEstimate]:
+        """Run the network on preprocessed inputs [3, h, w]: once on all of them, or once a size."""
+        by_size: dict[tuple[int, ...], list[int]] = {}
+        for index, entry in enumerate(inputs):
+            by_size.setdefault(tuple(entry.shape), []).append(index)
+        estimates: dict[int, PoseEstimate] = {}
+        for indices in by_size.values():
+            batch = _stacked([inputs[index] for index in indices])
+            estimates.update(zip(indices, self.infer(batch), strict=True))
+        return [estimates[index] for index in range(len(inputs))]
+
+    def infer(self, inputs: Images) -> list[PoseEstimate]:
         """Run the network on preprocessed inputs [N, 3, h, w] and read its outputs as poses."""
         answers, probabilities = self.ask(inputs)
         covariances = self.checkpoint.uncertainty.covariances(answers)
@@ -170,7 +180,7 @@ class PoseEstimator:
             for index in range(len(covariances))
         ]
 
-    def ask(self, inputs: Tensor) -> tuple[Answers, Array | None]:
+    def ask(self, inputs: Images) -> tuple[Answers, Array | None]:
         """Run the network on preprocessed inputs [N, 3, h, w].
 
         Returns:
@@ -179,13 +189,11 @@ class PoseEstimator:
         """
         if self._views is not None:
             inputs = self._views.views(inputs)
-        with torch.inference_mode():
-            output = self.engine(inputs)
-            positions = output.position.double().cpu().numpy()
-            orientations = output.orientation.double().cpu().numpy()
-            log_probabilities = output.scene_log_probabilities
-            scenes = None if log_probabilities is None else log_probabilities.double().exp().cpu().numpy()
-            features = (inputs[:, :0, 0, 0] if output.features is None else output.features).cpu().numpy()
+        output = self.engine(inputs)
+        positions, orientations = output.position.astype(np.float64), output.orientation.astype(np.float64)
+        logarithms, features = output.scene_log_probabilities, output.features
+        scenes = None if logarithms is None else np.exp(logarithms.astype(np.float64))
+        features = np.empty((len(positions), 0), np.float32) if features is None else features
         chosen = np.zeros(len(positions), dtype=np.int64) if scenes is None else scenes.argmax(axis=1)
         positions = self.checkpoint.normalisation.denormalize(positions, chosen)
         if self.checkpoint.orientation_convention == "world_to_camera":
@@ -243,6 +251,39 @@ def _trained_size(checkpoint: Checkpoint) -> tuple[int, int] | None:
     ):
         return None
     return size[0], size[1]
+
+
+def import_what_runs(path: Path) -> None:
+    """Import what runs the network of a file: PyTorch, which takes seconds, or OpenVINO.
+
+    Raises:
+        HyperPoseError: it is not installed.
+    """
+    if is_exported(path):
+        import_large("hyperpose_core.export.onnx_engine")
+    else:
+        import_large("hyperpose_core.inference.build_engine")
+
+
+def is_exported(path: Path) -> bool:
+    """Tell whether a file is one of `hyperpose export`, by its name."""
+    return path.suffix.lower() == EXPORTED_SUFFIX
+
+
+def _turned_views(turn_deg: float, checkpoint: Checkpoint) -> TurnedViews:
+    import_large("hyperpose_core.inference.rotation_averaging")
+    from hyperpose_core.inference.rotation_averaging import TurnedViews
+
+    return TurnedViews(turn_deg, checkpoint.camera, checkpoint.preprocessing)
+
+
+def _stacked(inputs: Sequence[Images]) -> Images:
+    """Put inputs of one size, all arrays or all tensors, together."""
+    if isinstance(inputs[0], np.ndarray):
+        return np.stack(inputs)  # type: ignore[arg-type]
+    import torch
+
+    return torch.stack(inputs)  # type: ignore[arg-type]
 
 
 def known_input_size(checkpoint: Checkpoint) -> tuple[int, int] | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
@@ -16,6 +17,9 @@ from hyperpose_core.geometry.torch_rotations import multiply_quaternions, rotati
 from hyperpose_core.images import Preprocessing
 from hyperpose_core.view_synthesis.lens import check_lens
 from hyperpose_core.view_synthesis.rotation import turn_images
+
+if TYPE_CHECKING:
+    from hyperpose_core.inference.engines.engine import Images
 
 
 class TurnedViews:
@@ -49,11 +53,12 @@ class TurnedViews:
         axes = torch.cat([torch.zeros(1, 3), torch.eye(3), -torch.eye(3)]).double()
         self._turns = rotation_vectors_to_quaternions(axes * math.radians(turn_deg))
 
-    def views(self, inputs: Tensor) -> Tensor:
+    def views(self, inputs: Images) -> Tensor:
         """Return the views [N * 7, 3, h, w] of preprocessed images [N, 3, h, w], an image's together."""
         count = len(self._turns)
-        turns = self._turns.repeat(len(inputs), 1)
-        return turn_images(inputs.repeat_interleave(count, dim=0), turns, self._camera)
+        images = torch.as_tensor(inputs)
+        turns = self._turns.repeat(len(images), 1)
+        return turn_images(images.repeat_interleave(count, dim=0), turns, self._camera)
 
     def average(
         self, positions: Array, orientations: Array, scenes: npt.NDArray[np.int64]

@@ -1,8 +1,25 @@
-"""What every pose network returns."""
+"""What every pose network returns: tensors, or arrays once an engine hands it out. Needs no PyTorch."""
 
-from typing import NamedTuple
+from __future__ import annotations
 
-from torch import Tensor
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+FloatArray = npt.NDArray[np.float32]
+
+
+class PoseArrays(NamedTuple):
+    """`PoseOutput` as arrays in float32, on the CPU; the attributes are the same."""
+
+    position: FloatArray
+    orientation: FloatArray
+    scene_log_probabilities: FloatArray | None = None
+    features: FloatArray | None = None
 
 
 class PoseOutput(NamedTuple):
@@ -22,3 +39,8 @@ class PoseOutput(NamedTuple):
     orientation: Tensor
     scene_log_probabilities: Tensor | None = None
     features: Tensor | None = None
+
+    def arrays(self) -> PoseArrays:
+        """Bring the outputs to the CPU."""
+        parts = {name: part for name, part in self._asdict().items() if part is not None}
+        return PoseArrays(**{name: part.detach().float().cpu().numpy() for name, part in parts.items()})

@@ -7,6 +7,7 @@ from dataclasses import replace
 
 import numpy as np
 import numpy.typing as npt
+import torch
 from torch import Tensor
 
 from hyperpose_core.checkpoint.file import Checkpoint
@@ -35,11 +36,12 @@ def calibrated(checkpoint: Checkpoint, samples: Samples, seed: int, device: str 
     held_out = np.asarray(samples.validation, dtype=np.int64)
     if not len(held_out):
         return replace(checkpoint, uncertainty=Uncertainty.unknown())
-    estimator = PoseEstimator(checkpoint, device)
+    estimator = PoseEstimator(checkpoint, device, engine="eager")
+    device_of_images = torch.device(estimator.device)
     blocks = np.cumsum(np.diff(held_out, prepend=held_out[0]) > 1)
     copies = [
-        _ask(estimator, held_out, lambda indices: samples.plain_batch(indices, estimator.device).images),
-        _ask(estimator, held_out, lambda indices: samples.recoloured_batch(indices, seed, estimator.device)),
+        _ask(estimator, held_out, lambda indices: samples.plain_batch(indices, device_of_images).images),
+        _ask(estimator, held_out, lambda indices: samples.recoloured_batch(indices, seed, device_of_images)),
     ]
     answers = Answers(*(np.concatenate(values) for values in zip(*copies, strict=True)))
     frames = np.concatenate([held_out, held_out])
@@ -60,7 +62,8 @@ def calibrated(checkpoint: Checkpoint, samples: Samples, seed: int, device: str 
 def _remember(estimator: PoseEstimator, samples: Samples) -> TrainingMemory:
     training = np.asarray(samples.training, dtype=np.int64)
     kept = training[TrainingMemory.choose(samples.scene_indices()[training])]
-    answers = _ask(estimator, kept, lambda indices: samples.plain_batch(indices, estimator.device).images)
+    device = torch.device(estimator.device)
+    answers = _ask(estimator, kept, lambda indices: samples.plain_batch(indices, device).images)
     kept, answers = kept[_finite(answers)], answers.rows(_finite(answers))
     return TrainingMemory(
         answers.features,

@@ -20,7 +20,7 @@ from hyperpose_core.datasets.records import PosedImageSet
 from hyperpose_core.errors import HyperPoseError
 from hyperpose_core.files import opened, replacing
 from hyperpose_core.images import Preprocessing
-from hyperpose_core.inference.estimator import select_device
+from hyperpose_core.inference.build_engine import select_device
 from hyperpose_core.losses import PoseLoss
 from hyperpose_core.training.building import network_of, preprocessing_of
 from hyperpose_core.training.cuts import AtImages, Cut, cut_of

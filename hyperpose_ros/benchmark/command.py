@@ -43,7 +43,7 @@ def _add_node_arguments(parser: argparse.ArgumentParser) -> None:
         "--transport", choices=["raw", "compressed"], default="raw", help="rgb8 or JPEG images (default: raw)"
     )
     parser.add_argument(
-        "--threads", type=int, default=0, help="CPU threads of the network (default: 0, torch's own choice)"
+        "--threads", type=int, default=0, help="CPU threads of the network (default: 0, one a core)"
     )
     parser.add_argument("--device", default="auto", help="as the localizer's parameter (default: auto)")
     parser.add_argument("--engine", default="auto", help="likewise (default: auto)")
@@ -66,7 +66,7 @@ def run_node(arguments: argparse.Namespace) -> int:
     """
     if find_spec("rclpy") is None:
         raise HyperPoseError("`hyperpose benchmark node` needs ROS 2: rclpy cannot be imported here")
-    # Read when torch is imported: its threads must not spin while other processes wait for the core.
+    # Read when torch is imported: threads must not spin while other processes wait for the core.
     os.environ.setdefault("OMP_WAIT_POLICY", "passive")
     from hyperpose_ros.benchmark.report import format_json, format_table
     from hyperpose_ros.benchmark.run import NodeBenchmarkSettings, run_node_benchmark

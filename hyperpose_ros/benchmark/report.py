@@ -29,7 +29,7 @@ def format_table(measured: NodeBenchmark) -> str:
     return "\n".join(
         [
             f"{settings.width}x{settings.height} {settings.transport} at {settings.rate:g} Hz, "
-            f"{os.cpu_count()} cores, threads {settings.threads or 'as torch has it'}, "
+            f"{os.cpu_count()} cores, threads {settings.threads or 'one a core'}, "
             f"engine {settings.engine}, precision {settings.precision}"
             + ("" if settings.map is None else f", verified with {settings.map}"),
             f"{'':12} {'median':>10} {'95%':>10}",

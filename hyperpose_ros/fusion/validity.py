@@ -16,7 +16,7 @@ from hyperpose_ros.fusion.motion_gate import GateAnswer, GateSettings, MotionGat
 from hyperpose_ros.fusion.trust_history import TrustHistory
 from hyperpose_ros.parameters.localizer import LocalizerParameters
 
-if TYPE_CHECKING:  # imports torch, which takes seconds
+if TYPE_CHECKING:
     from hyperpose_core.checkpoint.file import Checkpoint
     from hyperpose_ros.tf.odometry import Odometry
 

@@ -19,7 +19,7 @@ from hyperpose_ros.images.counters import FrameCounts, StageLatency
 from hyperpose_ros.images.subscription import TopicHealth
 from hyperpose_ros.tf.frames import TransformHealth
 
-if TYPE_CHECKING:  # imports torch, which takes seconds
+if TYPE_CHECKING:  # what the node imports once it is configured
     from hyperpose_ros.localizer.estimator_slot import DeviceMemory
     from hyperpose_ros.localizer.refinement import RefinementHealth
 

@@ -9,9 +9,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-import torch
-
-from hyperpose_core.inference.estimator import PoseEstimator
+from hyperpose_core.inference.estimator import PoseEstimator, import_what_runs
 from hyperpose_ros.localizer.loaded_map import LoadedMap
 
 _WARM_UP_SIZE = (480, 640)  # of an image from a camera that the checkpoint does not know
@@ -37,6 +35,7 @@ class LoadedCheckpoint:
     Attributes:
         path: the file that it was loaded from.
         estimator: the network.
+        import_s: seconds that importing what runs it took.
         load_s: seconds that reading the file and building the network took.
         warm_up_s: seconds that the first image took.
         map: the landmark map that goes with it; None where there is none, or none is wanted.
@@ -44,12 +43,15 @@ class LoadedCheckpoint:
 
     path: Path
     estimator: PoseEstimator
+    import_s: float = 0.0
     load_s: float = 0.0
     warm_up_s: float = 0.0
     map: LoadedMap | None = None
 
     @classmethod
-    def load(cls, path: Path, device: str, engine: str = "auto", precision: str = "auto") -> LoadedCheckpoint:
+    def load(
+        cls, path: Path, device: str, engine: str = "auto", precision: str = "auto", threads: int = 0
+    ) -> LoadedCheckpoint:
         """Load a checkpoint and warm its network up.
 
         Args:
@@ -57,22 +59,29 @@ class LoadedCheckpoint:
             device: auto, cpu, cuda or cuda:N.
             engine: what runs the network, one of `engines.ENGINE_NAMES`.
             precision: of its arithmetic, one of `engines.PRECISIONS`.
+            threads: of the CPU for one inference; 0 takes torch's number.
 
         Raises:
             HyperPoseError: the file or another argument is wrong.
         """
         begin = time.monotonic()
-        estimator = PoseEstimator.load(path, device, engine=engine, precision=precision, is_tried=True)
+        import_what_runs(path)
+        imported = time.monotonic()
+        estimator = PoseEstimator.load(
+            path, device, engine=engine, precision=precision, is_tried=True, threads=threads
+        )
         loaded = time.monotonic()
         camera = estimator.checkpoint.camera
         estimator.warm_up(*_WARM_UP_SIZE if camera is None else (camera.height, camera.width))
-        return cls(path, estimator, loaded - begin, time.monotonic() - loaded)
+        return cls(path, estimator, imported - begin, loaded - imported, time.monotonic() - loaded)
 
     def device_memory(self) -> DeviceMemory | None:
         """Return what this process holds of a GPU's memory; None on the CPU."""
         device = self.estimator.device
-        if device.type != "cuda":
+        if not device.startswith("cuda"):
             return None
+        import torch
+
         return DeviceMemory(torch.cuda.memory_allocated(device), torch.cuda.memory_reserved(device))
 
     def describe(self) -> str:

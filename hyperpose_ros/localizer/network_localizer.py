@@ -6,9 +6,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-import torch
-
-from hyperpose_core.inference.estimator import PoseEstimate, PoseEstimator
+from hyperpose_core.inference.estimator import PoseEstimate
 from hyperpose_ros.common.fix import Fix
 from hyperpose_ros.fusion.locator import Locator
 from hyperpose_ros.fusion.validity import Judge, Verdict
@@ -111,21 +109,9 @@ class NetworkLocalizer:
         estimator = self._loaded.estimator
         inputs = [estimator.preprocess(entry.image) for entry in decoded]
         clock.end("preprocess")
-        estimates = _infer(estimator, inputs)
+        estimates = estimator.infer_each(inputs)
         clock.end("network")
         fix = self._locator.fix([entry.frame for entry in decoded], estimates)
         verdict = self._judge.judge(fix)
         clock.end("judge")
         return Localization(tuple(decoded), tuple(estimates), fix, verdict, self._loaded)
-
-
-def _infer(estimator: PoseEstimator, inputs: Sequence[torch.Tensor]) -> list[PoseEstimate]:
-    """Run the network once on all inputs [3, h, w]; once a size where the images' shapes leave several."""
-    by_size: dict[torch.Size, list[int]] = {}
-    for index, entry in enumerate(inputs):
-        by_size.setdefault(entry.shape, []).append(index)
-    estimates: dict[int, PoseEstimate] = {}
-    for indices in by_size.values():
-        batch = torch.stack([inputs[index] for index in indices])
-        estimates.update(zip(indices, estimator.infer(batch), strict=True))
-    return [estimates[index] for index in range(len(inputs))]

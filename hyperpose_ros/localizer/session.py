@@ -1,7 +1,7 @@
 """What a node holds from configuration to cleanup, and what runs between activation and deactivation.
 
-Imports torch, which takes seconds: the node imports this module when it is configured, so that before that it
-is already visible, and ends at once when it is told to.
+Its imports take a while: the node imports this module when it is configured, so that before that it is
+already visible, and ends at once when it is told to.
 """
 
 from __future__ import annotations
@@ -66,9 +66,9 @@ class Session:
         self._inbox = _create_inbox(node, parameters, ledger, len(self._cameras))
         extrinsics = [camera.extrinsics for camera in self._cameras]
         self._frames = RobotFrames(node, lambda: parameters.values, extrinsics, warnings)
-        self._thread = InferenceThread(values.threads)
+        self._thread = InferenceThread()
         try:
-            loaded = self._thread.load(checkpoint, values.device, values.engine, values.precision)
+            loaded = self._thread.load(checkpoint, *_way_of_running(values))
             self._publishers = EstimatePublishers(
                 node, self._frames, lambda: parameters.values.path_length, values.refinement != "off"
             )
@@ -159,8 +159,8 @@ class Session:
             HyperPoseError: a parameter, the checkpoint or the map is wrong.
         """
         values = self._parameters.values
-        chosen = (values.device, values.engine, values.precision)
-        loaded = self._with_map(LoadedCheckpoint.load(_checkpoint_path(values), *chosen), values)
+        loaded = LoadedCheckpoint.load(_checkpoint_path(values), *_way_of_running(values))
+        loaded = self._with_map(loaded, values)
         self._slot.swap(loaded)
         self._map_problem = _map_missing(loaded, values)
 
@@ -195,7 +195,7 @@ class Session:
         return SessionHealth(
             checkpoint=str(loaded.path),
             architecture=loaded.estimator.checkpoint.architecture,
-            device=str(loaded.estimator.device),
+            device=loaded.estimator.device,
             device_memory=loaded.device_memory(),
             is_enabled=self._intake.is_enabled,
             topics=tuple(subscription.health() for subscription in self._subscriptions),
@@ -285,6 +285,11 @@ def _map_missing(loaded: LoadedCheckpoint, values: LocalizerParameters) -> str:
         f"refinement is refine, and there is no map beside {loaded.path}: nothing is verified; set map, or "
         "refinement to off"
     )
+
+
+def _way_of_running(values: LocalizerParameters) -> tuple[str, str, str, int]:
+    """Give the arguments of `LoadedCheckpoint.load` but the file."""
+    return values.device, values.engine, values.precision, values.threads
 
 
 def _checkpoint_path(values: LocalizerParameters) -> Path:

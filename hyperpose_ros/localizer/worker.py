@@ -6,8 +6,6 @@ import time
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 
-import torch
-
 from hyperpose_ros.common.conversions import BadImageError
 from hyperpose_ros.images.counters import FrameAccounts, Outcome, StageClock
 from hyperpose_ros.images.decoding import DecodedFrame
@@ -27,18 +25,15 @@ outputs read as poses; judge: placed in the map and judged; publish: transform a
 
 
 class InferenceThread:
-    """One thread for all that torch does, since a pool of CPU threads belongs to the thread that uses it."""
+    """One thread for all inference, since torch's pool of CPU threads belongs to the thread that uses it."""
 
-    def __init__(self, threads: int) -> None:
-        """Start the thread.
+    def __init__(self) -> None:
+        """Start the thread."""
+        self._executor = ThreadPoolExecutor(1, thread_name_prefix="inference")
 
-        Args:
-            threads: CPU threads of one inference; 0 leaves torch's choice.
-        """
-        prepare = (lambda: torch.set_num_threads(threads)) if threads > 0 else None
-        self._executor = ThreadPoolExecutor(1, thread_name_prefix="inference", initializer=prepare)
-
-    def load(self, checkpoint: Path, device: str, engine: str, precision: str) -> LoadedCheckpoint:
+    def load(
+        self, checkpoint: Path, device: str, engine: str, precision: str, threads: int
+    ) -> LoadedCheckpoint:
         """Load a checkpoint and warm the network up; returns when that is done.
 
         The arguments are those of `LoadedCheckpoint.load`.
@@ -46,7 +41,8 @@ class InferenceThread:
         Raises:
             HyperPoseError: one of them is wrong.
         """
-        return self._executor.submit(LoadedCheckpoint.load, checkpoint, device, engine, precision).result()
+        load = LoadedCheckpoint.load
+        return self._executor.submit(load, checkpoint, device, engine, precision, threads).result()
 
     def start(self, worker: Worker) -> Future[None]:
         """Run a worker until its inbox is closed."""

@@ -56,8 +56,8 @@ class LocalizerParameters:
     threads: int = parameter(
         0,
         Change.UNCONFIGURED,
-        "CPU threads of one inference; 0 leaves it to torch, which takes every core. Where other nodes share "
-        "the machine, leave them a core.",
+        "CPU threads of one inference; 0 takes every core, or what OMP_NUM_THREADS says. Where other nodes "
+        "share the machine, leave them a core.",
         minimum=0,
         maximum=256,
     )

@@ -6,7 +6,7 @@ Everything here but graphs and pinned memory also runs on the CPU, where it is t
 from __future__ import annotations
 
 import threading
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import torch
 from torch import Tensor
@@ -16,7 +16,10 @@ from hyperpose_core.inference.engines.engine import Engine
 from hyperpose_core.inference.engines.preparation import prepare
 from hyperpose_core.inference.engines.target import Target
 from hyperpose_core.models.base import PoseModel
-from hyperpose_core.models.output import PoseOutput
+from hyperpose_core.models.output import PoseArrays, PoseOutput
+
+if TYPE_CHECKING:
+    from hyperpose_core.inference.engines.engine import Images
 
 _WARM_UP_RUNS = 3
 _MOST_GRAPHS = 8
@@ -37,6 +40,7 @@ class CudaEngine(Engine):
     """
 
     name = "eager"
+    runtime = "torch"
     takes_bytes = True
 
     def __init__(self, network: PoseModel, target: Target, preprocessing: Preprocessing) -> None:
@@ -47,7 +51,9 @@ class CudaEngine(Engine):
             target: what to prepare for.
             preprocessing: how images that come as bytes are normalised.
         """
-        self.device = target.device
+        self.device = str(target.device)
+        self.threads = torch.get_num_threads()
+        self._device = target.device
         self.precision = str(target.dtype).removeprefix("torch.")
         self._dtype = target.dtype
         self._preprocessing = preprocessing
@@ -55,23 +61,23 @@ class CudaEngine(Engine):
         self._recordings: dict[torch.Size, _Recording] = {}
         self._lock = threading.Lock()
 
-    def __call__(self, inputs: Tensor) -> PoseOutput:
+    def __call__(self, inputs: Images) -> PoseArrays:
         """Run the network; see `Engine.__call__`. Takes uint8 images too, which are not normalised yet."""
         with self._lock, torch.inference_mode():
-            images = self._received(inputs)
+            images = self._received(torch.as_tensor(inputs))
             recording = self._recording_for(images)
             if recording is None:
-                return self._network(images)
+                return self._network(images).arrays()
             recording.images.copy_(images)
             recording.graph.replay()
-            # The next replay overwrites what this one gave.
-            return _cloned(recording.output)
+            # Within the lock: the next replay overwrites what this one gave.
+            return recording.output.arrays()
 
     def _received(self, inputs: Tensor) -> Tensor:
         """Bring images to the device, without waiting for the copy, and to the network's input."""
-        if self.device.type == "cuda" and inputs.device.type == "cpu":
+        if self._device.type == "cuda" and inputs.device.type == "cpu":
             inputs = inputs.pin_memory()
-        images = inputs.to(self.device, non_blocking=True)
+        images = inputs.to(self._device, non_blocking=True)
         if images.dtype == torch.uint8:
             images = self._preprocessing.normalized(images)
         return images.to(self._dtype, memory_format=torch.channels_last)
@@ -79,7 +85,7 @@ class CudaEngine(Engine):
     def _recording_for(self, images: Tensor) -> _Recording | None:
         """Find or make the graph for images of a shape; None where there is none to be had."""
         known = self._recordings.get(images.shape)
-        if known is not None or self.device.type != "cuda" or len(self._recordings) >= _MOST_GRAPHS:
+        if known is not None or self._device.type != "cuda" or len(self._recordings) >= _MOST_GRAPHS:
             return known
         recording = self._record(images)
         self._recordings[images.shape] = recording
@@ -87,7 +93,7 @@ class CudaEngine(Engine):
 
     def _record(self, images: Tensor) -> _Recording:
         # Libraries choose kernels and set up their memory in the first runs, which must not be recorded.
-        with torch.cuda.device(self.device):
+        with torch.cuda.device(self._device):
             static = images.clone(memory_format=torch.preserve_format)
             side = torch.cuda.Stream()
             side.wait_stream(torch.cuda.current_stream())
@@ -100,8 +106,3 @@ class CudaEngine(Engine):
             with torch.cuda.graph(graph, capture_error_mode="thread_local"):
                 output = self._network(static)
         return _Recording(graph, static, output)
-
-
-def _cloned(output: PoseOutput) -> PoseOutput:
-    parts = {name: part.clone() for name, part in output._asdict().items() if part is not None}
-    return PoseOutput(**parts)
