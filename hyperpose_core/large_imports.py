@@ -12,7 +12,7 @@ from types import ModuleType
 
 from hyperpose_core.errors import HyperPoseError
 
-_OF_TRAINING = ("tensorboard", "torch", "torchvision")
+_OF_TRAINING = ("onnx", "pydantic", "tensorboard", "torch", "torchvision")
 
 
 def import_large(name: str) -> ModuleType:

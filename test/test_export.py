@@ -29,8 +29,8 @@ from hyperpose_core.uncertainty.covariance import GrowingCovariance, PerImageCov
 from hyperpose_core.uncertainty.feature_distance import TrainingMemory
 from hyperpose_core.uncertainty.region import TrainedRegion
 
-onnx = pytest.importorskip("onnx", reason="the extra `export` is not installed")
-pytest.importorskip("openvino", reason="the extra `export` is not installed")
+onnx = pytest.importorskip("onnx", reason="the extra `train` is not installed")
+pytest.importorskip("openvino", reason="openvino is missing: pip install openvino")
 
 IMAGES = [draw_image(seed) for seed in range(50, 55)]
 FEATURES = 112  # of EfficientNet's summary
@@ -323,17 +323,17 @@ def test_what_an_exported_file_cannot_do_is_said(exported: Callable[[str], tuple
 
 def test_missing_packages_are_named(exported: Callable[[str], tuple[Path, Path]], tmp_path: Path) -> None:
     checkpoint, file = exported("posenet")
-    for package, arguments in {
-        "openvino": ["info", str(file)],
-        "onnx": ["export", str(checkpoint), "--output", str(tmp_path / "x.onnx")],
-    }.items():
+    for package, arguments, hint in (
+        ("openvino", ["info", str(file)], "pip install openvino"),
+        ("onnx", ["export", str(checkpoint), "--output", str(tmp_path / "x.onnx")], "hyperpose_ros[train]"),
+    ):
         program = (
             f"import sys; sys.modules[{package!r}] = None; sys.modules['{package}.frontend'] = None; "
             f"from hyperpose_core.cli.main import main; sys.exit(main({arguments!r}))"
         )
         ended = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
         assert ended.returncode == 2, ended.stderr
-        assert "hyperpose_ros[export]" in ended.stderr
+        assert hint in ended.stderr
 
 
 def hostile_model(kind: str) -> bytes:

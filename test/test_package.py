@@ -11,13 +11,18 @@ import subprocess
 import sys
 import zipfile
 from collections.abc import Sequence
+from importlib.metadata import distribution
 from pathlib import Path
 from xml.etree import ElementTree
 
+import cv2
 import pytest
 import yaml
+from conftest import draw_image
+from packaging.requirements import Requirement
 
 import hyperpose_core
+from hyperpose_core.cli.main import main
 
 PROJECT = Path(__file__).resolve().parents[1]
 MANIFEST = ElementTree.parse(PROJECT / "package.xml").getroot()
@@ -156,6 +161,49 @@ def test_everything_that_is_imported_is_declared(wheel: zipfile.ZipFile) -> None
         for path in (PROJECT / package).rglob("*.py"):
             third_party = imported_by(path) - sys.stdlib_module_names - {"hyperpose_core", "hyperpose_ros"}
             assert third_party <= declared, path
+
+
+def required_by(requirements: Sequence[str]) -> dict[str, Path]:
+    """What lies in `site-packages` for requirements and what these require, by name."""
+    places: dict[str, Path] = {}
+    waiting, known = [*requirements], set[str]()
+    while waiting:
+        requirement = Requirement(waiting.pop())
+        if requirement.name in known or (
+            requirement.marker is not None and not requirement.marker.evaluate({"extra": ""})
+        ):
+            continue
+        known.add(requirement.name)
+        found = distribution(requirement.name)
+        waiting += found.requires or []
+        names = {file.parts[0] for file in found.files or []} - {"..", "__pycache__"}
+        places |= {name: Path(str(found.locate_file(name))) for name in names}
+    return places
+
+
+def test_an_installation_without_extras_localises_an_image(
+    wheel: zipfile.ZipFile, unpacked: Path, tiny_checkpoint: Path, tmp_path: Path
+) -> None:
+    pytest.importorskip("onnx", reason="the extra `train` is not installed, which exports the network")
+    (metadata,) = (name for name in wheel.namelist() if name.endswith("METADATA"))
+    required = re.findall(r"^Requires-Dist: (.+)", wheel.read(metadata).decode(), flags=re.MULTILINE)
+    site = tmp_path / "site-packages"
+    site.mkdir()
+    for name, place in {**required_by(required), **{path.name: path for path in unpacked.iterdir()}}.items():
+        (site / name).symlink_to(place)
+    file, image = tmp_path / "tiny.onnx", tmp_path / "image.png"
+    assert main(["export", str(tiny_checkpoint), "--output", str(file), "--images", "2"]) == 0
+    assert cv2.imwrite(str(image), draw_image(3))
+    program = (
+        "import importlib.util as util, sys\n"
+        "assert not [name for name in ('torch', 'onnx', 'pydantic') if util.find_spec(name)]\n"
+        "from hyperpose_core.cli.main import main\nsys.exit(main())\n"
+    )
+    command = [sys.executable, "-S", "-c", program, "predict", str(file), str(image)]
+    environment = {**os.environ, "PYTHONPATH": str(site)}
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=120, check=False)
+    assert done.returncode == 0, done.stderr
+    assert "image.png: position [" in done.stdout
 
 
 def imported_by(path: Path) -> set[str]:

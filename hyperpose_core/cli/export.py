@@ -13,9 +13,11 @@ from hyperpose_core.checkpoint.file import Checkpoint, load_checkpoint
 from hyperpose_core.cli.common import open_dataset_from
 from hyperpose_core.errors import HyperPoseError
 from hyperpose_core.export.export import Export, draw_inputs, export_checkpoint
+from hyperpose_core.files import read_bytes, replace_bytes
 from hyperpose_core.inference.engines.engine import EXPORTED_SUFFIX
 from hyperpose_core.inference.estimator import known_input_size
 from hyperpose_core.models.base import SMALLEST_SIDE
+from hyperpose_core.refinement.checkpoint_map import load_map, map_beside
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -32,6 +34,7 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.images < 1:
         raise HyperPoseError(f"--images is {arguments.images}; it must be at least 1")
     checkpoint = load_checkpoint(arguments.checkpoint)
+    content = _map_to_copy(arguments, checkpoint)
     size = _input_size(arguments.size, checkpoint)
     if arguments.data is None:
         inputs, source = draw_inputs(checkpoint, size, arguments.images), "drawn images"
@@ -40,7 +43,26 @@ def run(arguments: argparse.Namespace) -> int:
         source = f"images of {arguments.data.name}"
     export = export_checkpoint(checkpoint, output, inputs, source, arguments.largest_difference)
     _tell(export, size, f"{len(inputs)} {source}")
+    if content is not None:
+        replace_bytes(map_beside(output), content, "map")
+        print(f"{map_beside(output)}: {len(content):,} bytes, the landmark map")
     return 0
+
+
+def _map_to_copy(arguments: argparse.Namespace, checkpoint: Checkpoint) -> bytes | None:
+    """Read the map that is to go beside the exported file; None where none is asked for.
+
+    Raises:
+        HyperPoseError: it is missing, damaged or not the checkpoint's, or another one is there already.
+    """
+    if arguments.map is None:
+        return None
+    source = map_beside(arguments.checkpoint) if arguments.map == Path() else arguments.map
+    target = map_beside(arguments.output)
+    if target.exists() and not arguments.force and not target.samefile(source):
+        raise HyperPoseError(f"{target} exists; give --force to replace it")
+    load_map(source, checkpoint, lambda note: print(f"note: {note}"))
+    return read_bytes(source, "map")
 
 
 def _input_size(asked: str | None, checkpoint: Checkpoint) -> tuple[int, int]:

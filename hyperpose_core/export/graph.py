@@ -18,7 +18,6 @@ from torch import Tensor, nn
 
 from hyperpose_core.checkpoint.file import Checkpoint
 from hyperpose_core.errors import HyperPoseError
-from hyperpose_core.export.graph_reading import PACKAGES_HINT
 from hyperpose_core.inference.engines.build_network import build_network
 from hyperpose_core.limits import LARGEST_EXPORTED_BYTES
 from hyperpose_core.models.base import PoseModel
@@ -82,7 +81,9 @@ def network_as_onnx(
     try:
         import onnx
     except ImportError as error:
-        raise HyperPoseError(PACKAGES_HINT) from error
+        raise HyperPoseError(
+            "exporting a network needs onnx, which is not installed: pip install 'hyperpose_ros[train]'"
+        ) from error
     model = onnx.load_model_from_string(_traced(network, size))
     for name, weight in stored.items():
         _hold_as_stored(model.graph, f"network.{name}", weight)

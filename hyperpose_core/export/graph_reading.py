@@ -22,7 +22,7 @@ from hyperpose_core.limits import LARGEST_INPUT_PIXELS
 if TYPE_CHECKING:
     import openvino
 
-PACKAGES_HINT = "exported networks need OpenVINO and ONNX: pip install 'hyperpose_ros[export]'"
+RUNTIME_HINT = "exported networks need OpenVINO, which is not installed: pip install openvino"
 
 LONGEST_TRIAL_S = 120
 """Seconds, of time and of computing: many times what the largest network takes on a small robot."""
@@ -46,7 +46,7 @@ def read_graph(data: bytes, origin: str = "the graph made in memory") -> openvin
     try:
         from openvino.frontend import FrontEndManager
     except ImportError as error:
-        raise HyperPoseError(PACKAGES_HINT) from error
+        raise HyperPoseError(RUNTIME_HINT) from error
     # By name: Core.read_model would try every format that it knows on a foreign file.
     frontend = FrontEndManager().load_by_framework("onnx")
     try:

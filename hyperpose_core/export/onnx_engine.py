@@ -15,7 +15,7 @@ import numpy as np
 from hyperpose_core.checkpoint.file import Checkpoint
 from hyperpose_core.errors import HyperPoseError
 from hyperpose_core.export.description import check_checksum, checkpoint_from_metadata, export_from_metadata
-from hyperpose_core.export.graph_reading import PACKAGES_HINT, first_line, read_graph, try_graph
+from hyperpose_core.export.graph_reading import RUNTIME_HINT, first_line, read_graph, try_graph
 from hyperpose_core.files import read_bytes
 from hyperpose_core.inference.engines.engine import Engine
 from hyperpose_core.inference.engines.threads import default_threads
@@ -178,7 +178,7 @@ def _cpu_property(name: str) -> Any:
     try:
         import openvino
     except ImportError as error:
-        raise HyperPoseError(PACKAGES_HINT) from error
+        raise HyperPoseError(RUNTIME_HINT) from error
     return openvino.Core().get_property("CPU", name)
 
 

@@ -9,6 +9,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from hyperpose_core.errors import HyperPoseError
+from hyperpose_core.large_imports import import_large
 
 SUMMARY = "say how long things take on this machine"
 
@@ -68,6 +69,7 @@ def run_node(arguments: argparse.Namespace) -> int:
         raise HyperPoseError("`hyperpose benchmark node` needs ROS 2: rclpy cannot be imported here")
     # Read when torch is imported: threads must not spin while other processes wait for the core.
     os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+    import_large("hyperpose_ros.benchmark.run")
     from hyperpose_ros.benchmark.report import format_json, format_table
     from hyperpose_ros.benchmark.run import NodeBenchmarkSettings, run_node_benchmark
 

@@ -22,6 +22,15 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     parser.add_argument("--output", type=Path, required=True, help="the .onnx file to write")
     parser.add_argument("--force", action="store_true", help="replace the file where there is one")
     parser.add_argument(
+        "--map",
+        type=Path,
+        nargs="?",
+        const=Path(),
+        metavar="FILE",
+        help="copy the checkpoint's landmark map (or FILE) beside the exported file under its name, where the "
+        "localizer and the commands find it: all that a robot needs",
+    )
+    parser.add_argument(
         "--size",
         metavar="HEIGHTxWIDTH",
         help="size of the network's input in pixels, where the checkpoint does not tell it or other cameras "
