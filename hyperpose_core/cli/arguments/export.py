@@ -27,7 +27,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         nargs="?",
         const=Path(),
         metavar="FILE",
-        help="copy the checkpoint's landmark map (or FILE) beside the exported file under its name, where the "
+        help="copy the landmark map of the checkpoint (or FILE) beside the exported file, where the "
         "localizer and the commands find it: all that a robot needs",
     )
     parser.add_argument(
