@@ -83,16 +83,14 @@ docs: venv  ## Write docs/parameters.md from the parameters' declarations
 demo: venv  ## Simulate a town, train on it, drive through it with the node and write a report
 	$(VENV_PYTHON) -m hyperpose_ros.demo.run
 
-<<<<<<< HEAD
 pictures: venv  ## Draw the pictures of the README into docs/images, after `make demo`
 	$(VENV_PYTHON) tools/pictures.py
-=======
+
 kidnap: venv  ## After demo: carry the robot about 50 times and see how soon it says where it is (OPTIONS=--help)
 	$(VENV_PYTHON) -m benchmarks.kidnap $(OPTIONS)
 
 drift: venv  ## After demo: drive with wheels that drift, and hold map -> base_link against the truth (OPTIONS=--help)
 	$(VENV_PYTHON) -m benchmarks.drift $(OPTIONS)
->>>>>>> e6a75dd (Kidnap a simulated robot and let its wheels drift: make kidnap, make drift)
 
 benchmark: venv  ## Measure speed, size and memory side by side and write benchmarks/results.md (OPTIONS=--help)
 	$(VENV_PYTHON) -m benchmarks.run $(OPTIONS)
