@@ -159,7 +159,7 @@ def _summary(values: Array) -> tuple[float, float, float]:
     return float(np.median(values)), float(np.quantile(values, 0.95)), float(values.max())
 
 
-def judge(rides: Sequence[Ride]) -> list[str]:
+def validate(rides: Sequence[Ride]) -> list[str]:
     """Return what does not hold, in words."""
     problems = []
     for entry in rides:

@@ -164,7 +164,7 @@ def run_kidnaps(
             yield _kidnap(scene, kidnap, robot, process, hz)
 
 
-def judge(outcomes: Sequence[Outcome]) -> list[str]:
+def validate(outcomes: Sequence[Outcome]) -> list[str]:
     """Return what does not hold, in words."""
     in_time = [entry for entry in outcomes if entry.found_s is not None and entry.found_s <= LONGEST_S]
     problems = []

@@ -115,6 +115,6 @@ def _section_lines(kept: Kept, environment: Mapping[str, str]) -> list[str]:
 
 
 def _targets_table(targets: Sequence[Target]) -> str:
-    verdicts = {True: "met", False: "not met", None: "not measured"}
-    rows = [(one.what, one.wanted, one.measured, verdicts[one.met]) for one in targets]
+    words = {True: "met", False: "not met", None: "not measured"}
+    rows = [(one.what, one.wanted, one.measured, words[one.met]) for one in targets]
     return markdown_table([("target", "wanted", "measured", ""), *rows])

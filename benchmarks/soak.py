@@ -93,7 +93,7 @@ class Observer:
 
 
 def main() -> int:
-    """Run, print and judge."""
+    """Run, print and check."""
     options = _command_line().parse_args()
     os.environ["ROS_DOMAIN_ID"] = str(options.domain)
     os.environ.setdefault("ROS_AUTOMATIC_DISCOVERY_RANGE", "LOCALHOST")
@@ -126,12 +126,12 @@ def main() -> int:
             "counters": values,
         }
         options.output.write_text(json.dumps(document), encoding="utf-8")
-    problems = judge(minutes, values)
+    problems = problems_of(minutes, values)
     print("\n".join(f"FAILED: {problem}" for problem in problems) or "all of it holds")
     return 1 if problems else 0
 
 
-def judge(minutes: list[Minute], values: dict[str, str]) -> list[str]:
+def problems_of(minutes: list[Minute], values: dict[str, str]) -> list[str]:
     """Return what does not hold, in words.
 
     Args:

@@ -35,14 +35,14 @@ def test_an_interrupted_run_goes_on_and_writes_every_section(tmp_path: Path) -> 
     text = report.read_text()
     assert all(f"## About {name}" in text for name in SECTIONS)
     assert "a fast one" in text
-    verdicts = {
+    results = {
         line.split("|")[1].strip(): line.split("|")[-2].strip()
         for line in text.splitlines()
         if line.startswith("| target of")
     }
-    assert verdicts.pop("target of networks") == "not met"
-    assert verdicts.pop("target of growth") == "not measured"
-    assert set(verdicts.values()) == {"met"}
+    assert results.pop("target of networks") == "not met"
+    assert results.pop("target of growth") == "not measured"
+    assert set(results.values()) == {"met"}
     assert not unfinished.exists(), "the next run begins anew"
 
 

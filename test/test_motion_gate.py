@@ -11,7 +11,7 @@ from hyperpose_core.geometry.poses import Pose, rotation_vector_to_quaternion  #
 from hyperpose_ros.common.fix import PoseWithCovariance  # noqa: E402
 from hyperpose_ros.fusion.motion_gate import (
     TURN_PER_METRE_RAD,
-    GateAnswer,
+    GateResult,
     GateSettings,
     MotionGate,
     chi_squared_6_cdf,
@@ -49,9 +49,9 @@ class Drive:
         error[: len(offset)] += offset
         return PoseWithCovariance(perturbed(self.pose, error), self.covariance)
 
-    def ask(self, gate: MotionGate, *offset: float, is_sound: bool = True) -> GateAnswer:
+    def ask(self, gate: MotionGate, *offset: float, is_sound: bool = True) -> GateResult:
         self.step()
-        return gate.judge(self.fix(*offset), self.odometry, SETTINGS, is_sound)
+        return gate.check(self.fix(*offset), self.odometry, SETTINGS, is_sound)
 
 
 @pytest.mark.parametrize(
@@ -74,11 +74,11 @@ def test_true_motions_pass_as_often_as_the_gate_says() -> None:
     passed = 0
     for _ in range(2000):
         drive, gate = Drive(int(generator.integers(1 << 30)), covariance), MotionGate()
-        gate.judge(drive.fix(), drive.odometry, settings)
+        gate.check(drive.fix(), drive.odometry, settings)
         odometry = drive.odometry @ motion
         # The error of odometry, in the map's axes, is as likely in every direction.
         drive.pose = perturbed(drive.pose @ motion, generator.normal(size=6) * odometry_deviations)
-        passed += gate.judge(drive.fix(), odometry, settings).passes
+        passed += gate.check(drive.fix(), odometry, settings).passes
     assert 0.87 < passed / 2000 < 0.93
 
 
@@ -99,7 +99,7 @@ def test_a_turn_on_the_spot_is_a_jump_too() -> None:
     drive.step()
     fix = drive.fix()
     about = PoseWithCovariance(perturbed(fix.pose, np.array([0, 0, 0, 0, 0, np.pi])), fix.covariance)
-    assert not gate.judge(about, drive.odometry, SETTINGS).passes
+    assert not gate.check(about, drive.odometry, SETTINGS).passes
 
 
 def test_a_robot_that_was_carried_away_is_found_again() -> None:
@@ -140,21 +140,21 @@ def test_an_unsound_fix_is_measured_and_neither_trusted_nor_counted() -> None:
 def test_odometry_may_be_off_by_a_share_of_the_way_and_not_of_the_beeline() -> None:
     """A lap of 100 m, no fix to be trusted on it: back at the start, odometry is off by 4 m."""
     drive, gate = Drive(), MotionGate()
-    gate.judge(drive.fix(), drive.odometry, SETTINGS)
+    gate.check(drive.fix(), drive.odometry, SETTINGS)
     start = drive.pose
     for _ in range(100):
         drive.step(turned(2 * np.pi / 100, 1.0, 0.0, 0.0))
-        gate.judge(drive.fix(60.0), drive.odometry, SETTINGS, is_sound=False)
+        gate.check(drive.fix(60.0), drive.odometry, SETTINGS, is_sound=False)
     np.testing.assert_allclose(drive.pose.position, start.position, atol=1e-9)
     drifted = Pose(drive.odometry.position + [4.0, 0.0, 0.0], drive.odometry.orientation)
-    assert gate.judge(drive.fix(), drifted, SETTINGS).passes
+    assert gate.check(drive.fix(), drifted, SETTINGS).passes
 
 
 def test_with_an_unknown_covariance_nothing_can_be_a_jump() -> None:
     unknown = np.diag([100.0**2] * 3 + [np.pi**2] * 3)
     gate = MotionGate()
     for x in (0.0, 150.0, -100.0):
-        assert gate.judge(
+        assert gate.check(
             PoseWithCovariance(turned(x, x, 0, 0), unknown), turned(0, 0, 0, 0), SETTINGS
         ).passes
 
@@ -173,13 +173,13 @@ def test_a_surer_fix_from_before_takes_the_place_of_what_was_trusted() -> None:
     assert not drive.ask(gate).passes
     gate.trust(sure, odometry)
     drive.step()
-    foretold = gate.foretell(drive.odometry, SETTINGS.odometry_noise)
-    assert foretold is not None
-    np.testing.assert_allclose(foretold.pose.matrix(), drive.pose.matrix(), atol=1e-9)
-    assert np.linalg.eigvalsh(foretold.covariance - sure.covariance)[-1] > 0
+    predicted = gate.predict(drive.odometry, SETTINGS.odometry_noise)
+    assert predicted is not None
+    np.testing.assert_allclose(predicted.pose.matrix(), drive.pose.matrix(), atol=1e-9)
+    assert np.linalg.eigvalsh(predicted.covariance - sure.covariance)[-1] > 0
     assert drive.ask(gate).passes and not drive.ask(gate, 3.0).passes
 
 
 def test_a_gate_without_a_trusted_fix_foretells_nothing() -> None:
     drive, gate = Drive(), MotionGate()
-    assert gate.foretell(drive.odometry, SETTINGS.odometry_noise) is None
+    assert gate.predict(drive.odometry, SETTINGS.odometry_noise) is None

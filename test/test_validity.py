@@ -1,4 +1,4 @@
-"""Whether a pose can be trusted: the judge's reasons, and what the localizer does about them over DDS."""
+"""Pose validity: the validator's reasons, and what the localizer does about them over DDS."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ from hyperpose_ros.common.conversions import (
 )
 from hyperpose_ros.common.fix import Fix, PoseWithCovariance, View  # noqa: E402
 from hyperpose_ros.fusion.trust_history import REMEMBERED, TrustHistory  # noqa: E402
-from hyperpose_ros.fusion.validity import Judge  # noqa: E402
+from hyperpose_ros.fusion.validity import PoseValidator  # noqa: E402
 from hyperpose_ros.parameters.localizer import LocalizerParameters  # noqa: E402
 
 COVARIANCE = np.diag([0.1**2] * 3 + [0.02**2] * 3)
@@ -78,18 +78,22 @@ def checkpoint(tiny_checkpoint: FilePath) -> Checkpoint:
     return replace(load_checkpoint(tiny_checkpoint), region=ROAD)
 
 
-def judge_of(checkpoint: Checkpoint, odometry: WheelOdometry | None = None, **parameters: object) -> Judge:
-    return Judge(checkpoint, lambda: LocalizerParameters(**parameters), odometry)
+def validator_of(
+    checkpoint: Checkpoint, odometry: WheelOdometry | None = None, **parameters: object
+) -> PoseValidator:
+    return PoseValidator(checkpoint, lambda: LocalizerParameters(**parameters), odometry)
 
 
 def test_on_the_trained_road_a_fix_is_trusted_and_given_on_as_it_is(checkpoint: Checkpoint) -> None:
     fix = fix_of(view(50.2, 0.3))
-    verdict = judge_of(checkpoint).judge(fix)
-    assert verdict.trusted and verdict.fix is fix and verdict.causes == () and verdict.reason == ""
-    assert verdict.values["region_distance_m"] == "0.361"
+    validation = validator_of(checkpoint).validate(fix)
+    assert (
+        validation.trusted and validation.fix is fix and validation.causes == () and validation.reason == ""
+    )
+    assert validation.values["region_distance_m"] == "0.361"
     # Five spacings of 1 m and three deviations of 0.1 m.
-    assert verdict.values["region_margin_m"] == "5.300"
-    assert verdict.values["covariance"] == "measured"
+    assert validation.values["region_margin_m"] == "5.300"
+    assert validation.values["covariance"] == "measured"
 
 
 @pytest.mark.parametrize(
@@ -99,27 +103,29 @@ def test_on_the_trained_road_a_fix_is_trusted_and_given_on_as_it_is(checkpoint: 
 def test_a_fix_beyond_the_margin_is_outside(
     checkpoint: Checkpoint, margin: float, y: float, trusted: bool
 ) -> None:
-    verdict = judge_of(checkpoint, region_margin=margin).judge(fix_of(view(50.0, y)))
-    assert verdict.trusted is trusted
+    validation = validator_of(checkpoint, region_margin=margin).validate(fix_of(view(50.0, y)))
+    assert validation.trusted is trusted
     if not trusted:
-        assert verdict.causes == ("outside_region",) and f"{y:.2f} m from the nearest" in verdict.reason
+        assert validation.causes == ("outside_region",) and f"{y:.2f} m from the nearest" in validation.reason
 
 
 def test_the_network_s_scene_decides_which_region_counts(checkpoint: Checkpoint) -> None:
     positions = np.array([[0.0, 0, 0], [1, 0, 0], [0, 0, 0], [1, 0, 0]]) + np.array([[0], [0], [80], [80]])
     region = TrainedRegion.from_positions(positions, np.array([0, 0, 1, 1]))
-    judge = judge_of(replace(checkpoint, region=region, scenes=("attic", "barn")), region_margin=1.0)
+    validator = validator_of(replace(checkpoint, region=region, scenes=("attic", "barn")), region_margin=1.0)
     barn = view(80.0, 80.0, in_world=Pose(np.full(3, 80.0), [1, 0, 0, 0]), scene="barn", scene_index=1)
-    assert judge.judge(fix_of(replace(barn, scene_probability=0.9))).trusted
+    assert validator.validate(fix_of(replace(barn, scene_probability=0.9))).trusted
     attic = replace(barn, scene="attic", scene_index=0, scene_probability=0.9)
-    assert judge.judge(fix_of(attic)).causes == ("outside_region",)
+    assert validator.validate(fix_of(attic)).causes == ("outside_region",)
 
 
 @pytest.mark.parametrize(("probability", "trusted"), [(0.5, True), (0.49, False), (float("nan"), False)])
 def test_an_unlikely_scene_is_not_trusted(checkpoint: Checkpoint, probability: float, trusted: bool) -> None:
-    verdict = judge_of(checkpoint).judge(fix_of(view(3.0, scene="barn", scene_probability=probability)))
-    assert verdict.trusted is trusted
-    assert trusted or (verdict.causes == ("scene_probability",) and "scene barn" in verdict.reason)
+    validation = validator_of(checkpoint).validate(
+        fix_of(view(3.0, scene="barn", scene_probability=probability))
+    )
+    assert validation.trusted is trusted
+    assert trusted or (validation.causes == ("scene_probability",) and "scene barn" in validation.reason)
 
 
 @pytest.mark.parametrize(
@@ -130,19 +136,21 @@ def test_an_unlikely_scene_is_not_trusted(checkpoint: Checkpoint, probability: f
 def test_a_fix_that_is_not_finite_is_never_published(
     checkpoint: Checkpoint, on_invalid: str, covariance: np.ndarray
 ) -> None:
-    judge = judge_of(checkpoint, on_invalid=on_invalid)
+    validator = validator_of(checkpoint, on_invalid=on_invalid)
     nowhere = view(3.0, in_map=None, in_world=None)
     broken = view(3.0, in_map=PoseWithCovariance(Pose.identity(), covariance))
     for fix in (fix_of(nowhere), fix_of(broken)):
-        verdict = judge.judge(fix)
-        assert verdict.fix is None and verdict.causes == ("not_finite",)
+        validation = validator.validate(fix)
+        assert validation.fix is None and validation.causes == ("not_finite",)
 
 
 def test_an_inflated_fix_keeps_its_poses(checkpoint: Checkpoint) -> None:
     fix = fix_of(view(50.0, 60.0))
-    verdict = judge_of(checkpoint, on_invalid="inflate", inflation=25.0).judge(fix)
-    assert not verdict.trusted and verdict.fix is not None and verdict.fix.views[0].in_map is not None
-    for estimate in (verdict.fix.published, verdict.fix.base, verdict.fix.views[0].in_map):
+    validation = validator_of(checkpoint, on_invalid="inflate", inflation=25.0).validate(fix)
+    assert (
+        not validation.trusted and validation.fix is not None and validation.fix.views[0].in_map is not None
+    )
+    for estimate in (validation.fix.published, validation.fix.base, validation.fix.views[0].in_map):
         assert estimate is not None and fix.published is not None
         np.testing.assert_allclose(estimate.covariance, 25.0 * COVARIANCE)
         np.testing.assert_array_equal(estimate.pose.matrix(), fix.published.pose.matrix())
@@ -150,56 +158,58 @@ def test_an_inflated_fix_keeps_its_poses(checkpoint: Checkpoint) -> None:
 
 
 def test_of_several_cameras_the_majority_decides(checkpoint: Checkpoint) -> None:
-    judge = judge_of(checkpoint)
+    validator = validator_of(checkpoint)
     good, lost = view(50.0), view(50.0, 90.0, camera=1)
-    assert judge.judge(fix_of(good, lost, replace(good, camera=2))).trusted
-    assert judge.judge(fix_of(good, lost)).causes == ("outside_region",)
+    assert validator.validate(fix_of(good, lost, replace(good, camera=2))).trusted
+    assert validator.validate(fix_of(good, lost)).causes == ("outside_region",)
     blind = view(0.0, camera=1, in_map=None, in_world=None)
-    assert judge.judge(fix_of(good, blind)).trusted
-    assert judge.judge(fix_of(good, good, disagreement="a and b contradict")).causes == ("disagreement",)
+    assert validator.validate(fix_of(good, blind)).trusted
+    assert validator.validate(fix_of(good, good, disagreement="a and b contradict")).causes == (
+        "disagreement",
+    )
 
 
 def test_a_jump_against_odometry_is_seen_and_forgotten_on_a_reset(checkpoint: Checkpoint) -> None:
     odometry = WheelOdometry()
-    judge = judge_of(checkpoint, odometry)
-    assert judge.judge(fix_of(view(10.0))).values["jump"] == "nothing to compare with yet"
+    validator = validator_of(checkpoint, odometry)
+    assert validator.validate(fix_of(view(10.0))).values["jump"] == "nothing to compare with yet"
     odometry.pose = Pose(np.array([3.0, 0.0, 0.0]), [1, 0, 0, 0])
     forward = rotation_vector_to_quaternion([0.0, 0.0, 0.1])
     there = Pose(np.array([10.0, 0.0, 0.0]), forward) @ odometry.pose
-    assert judge.judge(fix_of(view(*there.position[:2]))).values["jump"] == "none"
-    verdict = judge.judge(fix_of(view(30.0)))
-    assert verdict.causes == ("jump",) and float(verdict.values["jump_mahalanobis"]) > 10
-    assert "m from where odometry has it" in verdict.reason and verdict.fix is None
-    judge.reset()
-    assert judge.judge(fix_of(view(30.0))).trusted
+    assert validator.validate(fix_of(view(*there.position[:2]))).values["jump"] == "none"
+    validation = validator.validate(fix_of(view(30.0)))
+    assert validation.causes == ("jump",) and float(validation.values["jump_mahalanobis"]) > 10
+    assert "m from where odometry has it" in validation.reason and validation.fix is None
+    validator.reset()
+    assert validator.validate(fix_of(view(30.0))).trusted
 
 
 def test_what_cannot_be_checked_is_said(checkpoint: Checkpoint) -> None:
     late = WheelOdometry()
     late.known_from_ns = 10 * SECOND
-    for judge, fix, expected in (
-        (judge_of(checkpoint), fix_of(view(1.0)), "odometry not known"),
-        (judge_of(checkpoint, late), fix_of(view(1.0), base=None), "extrinsics not known"),
-        (judge_of(checkpoint, late), fix_of(view(1.0)), "no odometry at the image's stamp"),
-        (judge_of(checkpoint, late, jump_gate=0.0), fix_of(view(1.0)), "off"),
+    for validator, fix, expected in (
+        (validator_of(checkpoint), fix_of(view(1.0)), "odometry not known"),
+        (validator_of(checkpoint, late), fix_of(view(1.0), base=None), "extrinsics not known"),
+        (validator_of(checkpoint, late), fix_of(view(1.0)), "no odometry at the image's stamp"),
+        (validator_of(checkpoint, late, jump_gate=0.0), fix_of(view(1.0)), "off"),
     ):
-        verdict = judge.judge(fix)
-        assert verdict.trusted and expected in verdict.values["jump"]
+        validation = validator.validate(fix)
+        assert validation.trusted and expected in validation.values["jump"]
     imported = replace(checkpoint, region=None, uncertainty=Uncertainty.unknown())
-    values = judge_of(imported).judge(fix_of(view(1e5))).values
+    values = validator_of(imported).validate(fix_of(view(1e5))).values
     assert values["covariance"].startswith("not measured: jumps, cameras that disagree")
     assert values["region"] == "not known to the checkpoint"
 
 
 def test_another_network_brings_its_own_region(checkpoint: Checkpoint) -> None:
     odometry = WheelOdometry()
-    judge = judge_of(checkpoint, odometry)
-    assert judge.judge(fix_of(view(10.0))).trusted
-    assert not judge.judge(fix_of(view(10.0, 900.0))).trusted
+    validator = validator_of(checkpoint, odometry)
+    assert validator.validate(fix_of(view(10.0))).trusted
+    assert not validator.validate(fix_of(view(10.0, 900.0))).trusted
     far = TrainedRegion.from_positions(np.array([[10.0, 900.0, 0.0]]), np.zeros(1, dtype=np.int64))
-    judge.adopt(replace(checkpoint, region=far))
-    assert judge.judge(fix_of(view(10.0, 900.0))).trusted
-    assert judge.history.summary().fixes == 1
+    validator.adopt(replace(checkpoint, region=far))
+    assert validator.validate(fix_of(view(10.0, 900.0))).trusted
+    assert validator.history.summary().fixes == 1
 
 
 def test_diagnostics_hear_of_it_once_most_fixes_are_not_trusted() -> None:
@@ -233,7 +243,7 @@ class Robot:
         self.camera: Publisher = peer.publisher(Image, f"/{name}_camera", RELIABLE)
         self.conversation.process.wait_for_output("active")
 
-    def judged(
+    def validated(
         self, seed: int = 0, stamp_ns: int | None = None
     ) -> tuple[int, DiagnosticStatus, dict[str, str]]:
         """Send an image until its status comes."""
@@ -270,7 +280,7 @@ def test_a_localizer_outside_its_region_withholds_or_inflates_and_says_why(
     save_checkpoint(path, replace(checkpoint, region=region))
     robot = Robot(start, peer, "guest", f"checkpoint:={path}", f"camera_extrinsics:={LOOKING_AHEAD}")
 
-    withheld, status, values = robot.judged()
+    withheld, status, values = robot.validated()
     assert status.level == DiagnosticStatus.WARN and status.name == "guest: pose"
     assert status.message.startswith("not trusted: 300.00 m from the nearest trained position")
     assert values["causes"] == "outside_region" and values["outcome"] == "withheld"
@@ -278,7 +288,7 @@ def test_a_localizer_outside_its_region_withholds_or_inflates_and_says_why(
 
     robot.set("on_invalid", "inflate")
     robot.set("inflation", 50.0)
-    published, status, values = robot.judged()
+    published, status, values = robot.validated()
     robot.conversation.answer(published)
     assert status.level == DiagnosticStatus.WARN and "inflated" in values["outcome"]
     covariance = wait_until(
@@ -292,7 +302,7 @@ def test_a_localizer_outside_its_region_withholds_or_inflates_and_says_why(
     np.testing.assert_allclose(covariance, 50.0 * checkpoint.uncertainty.covariance)
 
     robot.set("region_margin", 0.0)
-    trusted, status, values = robot.judged()
+    trusted, status, values = robot.validated()
     assert status.level == DiagnosticStatus.OK and status.message == "trusted"
     assert values["region_margin_m"] == "off" and values["outcome"] == "published"
     robot.conversation.answer(trusted)
@@ -320,12 +330,12 @@ def test_a_localizer_that_does_not_recognise_the_scene_says_so(
     assert chosen.scene is not None and chosen.scene_probability is not None
     assert 0.5 <= chosen.scene_probability < 0.999
     robot = Robot(start, peer, "visitor", f"checkpoint:={path}", "min_scene_probability:=0.999")
-    _, status, values = robot.judged()
+    _, status, values = robot.validated()
     assert status.level == DiagnosticStatus.WARN and f"scene {chosen.scene} has probability" in status.message
     assert values["causes"] == "scene_probability" and values["covariance"].startswith("not measured")
     assert float(values["scene_probability"]) == pytest.approx(chosen.scene_probability, abs=1e-3)
     robot.set("min_scene_probability", 0.0)
-    stamp_ns, status, values = robot.judged()
+    stamp_ns, status, values = robot.validated()
     assert status.level == DiagnosticStatus.OK
     robot.conversation.answer(stamp_ns)
     assert values["region"] == "not known to the checkpoint"
@@ -339,7 +349,7 @@ def test_an_output_that_is_not_finite_is_withheld_with_a_status(
     path = tmp_path / "nan.safetensors"
     save_checkpoint(path, replace(checkpoint, state=state))
     robot = Robot(start, peer, "broken", f"checkpoint:={path}", "on_invalid:=inflate")
-    stamp_ns, status, values = robot.judged()
+    stamp_ns, status, values = robot.validated()
     assert status.message == "not trusted: the network's output is not finite"
     assert values["causes"] == "not_finite" and robot.conversation.latest(stamp_ns) is None
     robot.conversation.wait_for_count("withheld.not_finite", 1)
@@ -379,18 +389,18 @@ def test_a_robot_that_stands_still_does_not_jump_and_a_new_track_is_believed_in_
         """Begin anew until odometry has come, which is lost before it is subscribed to."""
         first_ns = next(starts)
         stand_still(wheels, first_ns)
-        _, _, values = robot.judged(0, first_ns + SECOND)
+        _, _, values = robot.validated(0, first_ns + SECOND)
         return first_ns if values["jump"] == "nothing to compare with yet" else None
 
     image_stamps = itertools.count(wait_until(with_odometry, "odometry") + 2 * SECOND, SECOND // 4)
-    _, status, values = robot.judged(0, next(image_stamps))
+    _, status, values = robot.validated(0, next(image_stamps))
     assert status.level == DiagnosticStatus.OK and float(values["jump_mahalanobis"]) < 0.1
-    refused, status, values = robot.judged(1, next(image_stamps))
+    refused, status, values = robot.validated(1, next(image_stamps))
     assert status.level == DiagnosticStatus.WARN and values["causes"] == "jump"
     assert "from where odometry has it" in status.message
-    assert robot.judged(0, next(image_stamps))[1].level == DiagnosticStatus.OK
+    assert robot.validated(0, next(image_stamps))[1].level == DiagnosticStatus.OK
 
-    answers = [robot.judged(1, next(image_stamps))[2] for _ in range(6)]
+    answers = [robot.validated(1, next(image_stamps))[2] for _ in range(6)]
     assert answers[0]["causes"] == "jump" and answers[-1]["causes"] == "" and answers[-1]["jump"] == "none"
     assert any(values["jump"].startswith("a new track") for values in answers)
     assert robot.conversation.latest(refused) is None and refused not in robot.transform_stamps()
@@ -408,39 +418,39 @@ def verified_at(x: float, stamp_ns: int = SECOND) -> Fix:
 def test_what_a_map_verified_is_not_held_against_the_network_but_the_network_against_it(
     checkpoint: Checkpoint, leads: bool
 ) -> None:
-    judge = judge_of(checkpoint, WheelOdometry())
-    assert judge.judge(fix_of(view(50.0))).trusted
-    assert judge.judge_verified(verified_at(52.0), leads).trusted
-    assert judge.judge(fix_of(view(52.0))).trusted is leads
-    assert judge.judge(fix_of(view(50.0))).trusted is not leads
-    refused = judge.judge_verified(verified_at(53.0), leads)
+    validator = validator_of(checkpoint, WheelOdometry())
+    assert validator.validate(fix_of(view(50.0))).trusted
+    assert validator.validate_verified(verified_at(52.0), leads).trusted
+    assert validator.validate(fix_of(view(52.0))).trusted is leads
+    assert validator.validate(fix_of(view(50.0))).trusted is not leads
+    refused = validator.validate_verified(verified_at(53.0), leads)
     assert refused.causes == ("jump",) and refused.fix is None
 
 
 def test_the_last_verified_pose_is_carried_on_by_odometry(checkpoint: Checkpoint) -> None:
     odometry = WheelOdometry()
-    judge = judge_of(checkpoint, odometry, jump_gate=0.0)
-    assert judge.judge(fix_of(view(40.0))).trusted and judge.foretell(SECOND) is None
-    assert judge.judge_verified(verified_at(50.0), leads=False).trusted
+    validator = validator_of(checkpoint, odometry, jump_gate=0.0)
+    assert validator.validate(fix_of(view(40.0))).trusted and validator.predict(SECOND) is None
+    assert validator.validate_verified(verified_at(50.0), leads=False).trusted
     odometry.pose = Pose([2.0, 0.0, 0.0], [1.0, 0.0, 0.0, 0.0])
-    foretold = judge.foretell(2 * SECOND)
-    assert foretold is not None
+    predicted = validator.predict(2 * SECOND)
+    assert predicted is not None
     # The body looks 0.1 radians to the left of x.
     np.testing.assert_allclose(
-        foretold.pose.position, [50 + 2 * np.cos(0.1), 2 * np.sin(0.1), 0.0], atol=1e-9
+        predicted.pose.position, [50 + 2 * np.cos(0.1), 2 * np.sin(0.1), 0.0], atol=1e-9
     )
     odometry.known_from_ns = 3 * SECOND
-    assert judge.foretell(2 * SECOND) is None
+    assert validator.predict(2 * SECOND) is None
     odometry.known_from_ns = 0
-    judge.reset()
-    assert judge.foretell(2 * SECOND) is None
+    validator.reset()
+    assert validator.predict(2 * SECOND) is None
 
 
 def test_what_a_map_verified_counts_outside_the_region_and_a_pose_that_is_none_does_not(
     checkpoint: Checkpoint,
 ) -> None:
-    judge = judge_of(checkpoint)
+    validator = validator_of(checkpoint)
     far = verified_at(50.0)
     far = replace(far, views=(view(50.0, 1e3),))
-    assert judge.judge_verified(far, leads=True).trusted and not judge.judge(far).trusted
-    assert judge.judge_verified(replace(far, base=None, published=None), leads=True).fix is None
+    assert validator.validate_verified(far, leads=True).trusted and not validator.validate(far).trusted
+    assert validator.validate_verified(replace(far, base=None, published=None), leads=True).fix is None

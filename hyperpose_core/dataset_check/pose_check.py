@@ -11,8 +11,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from hyperpose_core.dataset_check.diagnosis import FEWEST_PAIRS, FoundMistake, diagnose_scene
 from hyperpose_core.dataset_check.image_evidence import SampleSize, gather_evidence
-from hyperpose_core.dataset_check.verdict import FEWEST_PAIRS, FoundMistake, judge_scene
 from hyperpose_core.datasets.findings import natural_order
 from hyperpose_core.datasets.records import PosedImage, PosedImageSet
 from hyperpose_core.geometry.poses import Array
@@ -95,18 +95,18 @@ def check_poses(splits: Sequence[PosedImageSet], sample: SampleSize | None = Non
     fits: list[SceneFit] = []
     mistakes: list[FoundMistake] = []
     for evidence in gather_evidence(images, splits[0].camera, sample or SampleSize()):
-        verdict = judge_scene(evidence)
+        diagnosis = diagnose_scene(evidence)
         fits.append(
             SceneFit(
                 scene=evidence.scene,
-                pairs=verdict.pairs,
-                error_px=verdict.error_px,
-                focal_px=verdict.focal_px,
+                pairs=diagnosis.pairs,
+                error_px=diagnosis.error_px,
+                focal_px=diagnosis.focal_px,
                 up=_common_up([image for image in images if image.scene == evidence.scene]),
                 world_up=splits[0].world.up,
             )
         )
-        mistakes += verdict.mistakes
+        mistakes += diagnosis.mistakes
     return PoseCheck(tuple(fits), tuple(mistakes))
 
 

@@ -34,7 +34,7 @@ from hyperpose_core.training.recipe import Recipe
 
 @dataclass(frozen=True)
 class Group:
-    """Test frames that are judged together.
+    """Test frames that are scored together.
 
     Attributes:
         label: "all", or a condition, a scene or both.

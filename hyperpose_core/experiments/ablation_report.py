@@ -147,7 +147,7 @@ def _drops(ablation: Ablation) -> list[str]:
 
 def _sentences(ablation: Ablation) -> list[str]:
     lines = [
-        f"{group.label}: {name} {_verdict(comparison)}."
+        f"{group.label}: {name} {_conclusion(comparison)}."
         for group in ablation.groups
         for name, comparison in (
             ("position", group.position_m),
@@ -161,7 +161,7 @@ def _sentences(ablation: Ablation) -> list[str]:
     return [text]
 
 
-def _verdict(comparison: PairedComparison) -> str:
+def _conclusion(comparison: PairedComparison) -> str:
     difference = comparison.difference
     confidence = f"{100 * difference.confidence:g} %"
     if not difference.excludes(0.0):

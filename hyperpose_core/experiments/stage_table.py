@@ -64,7 +64,7 @@ class Progress:
 
 @dataclass(frozen=True)
 class StageGroup:
-    """Test frames that are judged together.
+    """Test frames that are scored together.
 
     Attributes:
         label: "all", or a scene, a condition or both.

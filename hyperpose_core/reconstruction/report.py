@@ -1,4 +1,4 @@
-"""What a person needs to judge a reconstruction, as lines, as a file and as a picture."""
+"""Quality of a reconstruction, as lines, as a file and as a plot."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ class Reconstruction:
 
 
 def summary_lines(place: Reconstruction) -> list[str]:
-    """Return the lines that judge a reconstruction."""
+    """Return lines on the quality of a reconstruction."""
     model, frames = place.model, place.frames
     rows = [
         (

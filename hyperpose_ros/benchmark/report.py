@@ -14,7 +14,7 @@ _MEANINGS = {
     "convert": "decoding, debayering, rectifying",
     "preprocess": "resizing and normalising",
     "network": "the network, its outputs read as poses",
-    "judge": "placed in the map, judged",
+    "judge": "placed in the map, validated",
     "publish": "transform and poses sent",
     "total": "from receipt to publication",
     "age": "from just before the image's publishing to its pose's",

@@ -44,12 +44,12 @@ class GateSettings:
 
 
 @dataclass(frozen=True)
-class GateAnswer:
+class GateResult:
     """What the gate says of a fix.
 
     Attributes:
         passes: whether it may be trusted as far as motion goes.
-        mahalanobis: distance from what odometry foretold; None where there was no trusted fix to start from.
+        mahalanobis: distance from what odometry predicted; None where there was no trusted fix to start from.
         innovation_m: that distance in metres; None likewise.
         recovered: whether it passes because it ends a row of refused fixes that agree with one another.
     """
@@ -90,9 +90,9 @@ class MotionGate:
         self._travelled_m = 0.0
         self._turned_rad = 0.0
 
-    def judge(
+    def check(
         self, fix: PoseWithCovariance, odometry: Pose, settings: GateSettings, is_sound: bool = True
-    ) -> GateAnswer:
+    ) -> GateResult:
         """Hold a fix against odometry, and go on from it where it passes.
 
         Args:
@@ -106,23 +106,23 @@ class MotionGate:
         if self._trusted is None:
             if is_sound:
                 self._trust(here)
-            return GateAnswer(True)
+            return GateResult(True)
         mahalanobis, innovation_m = _innovation(self._trusted, here, settings.odometry_noise)
         passes = agrees(mahalanobis, settings.probability)
         recovered = is_sound and not passes and self._ends_a_row(here, settings)
         if is_sound and (passes or recovered):
             self._trust(here)
-        return GateAnswer(passes or recovered, mahalanobis, innovation_m, recovered)
+        return GateResult(passes or recovered, mahalanobis, innovation_m, recovered)
 
     def trust(self, fix: PoseWithCovariance, odometry: Pose) -> None:
-        """Go on from a fix that is surer than what this gate judges, whatever was trusted before.
+        """Go on from a fix that is more certain than those checked here, whatever was trusted before.
 
-        The arguments are those of `judge`. The fix may be older than the last one that was judged.
+        The arguments are those of `check`. The fix may be older than the last one checked.
         """
         self._travel(odometry)
         self._trust(_Anchor(fix, odometry, self._travelled_m, self._turned_rad))
 
-    def foretell(self, odometry: Pose, odometry_noise: float) -> PoseWithCovariance | None:
+    def predict(self, odometry: Pose, odometry_noise: float) -> PoseWithCovariance | None:
         """Return the last trusted fix carried on to where odometry is now; None where there is none.
 
         Args:
@@ -173,7 +173,7 @@ def agrees(mahalanobis: float, probability: float) -> bool:
 
 
 def innovation(predicted: PoseWithCovariance, found: PoseWithCovariance) -> Array:
-    """Return how far a fix lies from where it was foretold [6]: position and rotation, in the map's axes."""
+    """Return how far a fix lies from where it was predicted [6]: position and rotation, in the map's axes."""
     position = found.pose.position - predicted.pose.position
     rotation = quaternion_to_rotation_vector(
         relative_quaternion(predicted.pose.orientation, found.pose.orientation)

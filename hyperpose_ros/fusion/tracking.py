@@ -28,7 +28,7 @@ class Tracking(str, Enum):
 class TrackingMonitor:
     """Takes what came of one image after the other; safe to use from any thread.
 
-    Its witness is the landmark map; where there is none, the network's own verdicts.
+    It follows the landmark map's verification or, without a map, the validity of the network's poses.
     """
 
     def __init__(self) -> None:

@@ -43,21 +43,21 @@ class TrustHistory:
     def __init__(self) -> None:
         """Start without any."""
         self._lock = threading.Lock()
-        self._verdicts: deque[tuple[str, ...]] = deque(maxlen=REMEMBERED)
+        self._causes: deque[tuple[str, ...]] = deque(maxlen=REMEMBERED)
 
     def add(self, causes: tuple[str, ...]) -> None:
         """Add what speaks against a fix; nothing where it was trusted."""
         with self._lock:
-            self._verdicts.append(causes)
+            self._causes.append(causes)
 
     def clear(self) -> None:
         """Forget all fixes."""
         with self._lock:
-            self._verdicts.clear()
+            self._causes.clear()
 
     def summary(self) -> TrustSummary:
         """Return what became of the fixes that are remembered now."""
         with self._lock:
-            verdicts = list(self._verdicts)
-        causes = Counter(cause for verdict in verdicts for cause in verdict)
-        return TrustSummary(len(verdicts), sum(1 for verdict in verdicts if verdict), dict(causes))
+            fixes = list(self._causes)
+        causes = Counter(cause for found in fixes for cause in found)
+        return TrustSummary(len(fixes), sum(1 for found in fixes if found), dict(causes))

@@ -1,4 +1,4 @@
-"""Whether a fix can be trusted: what speaks against it, in one word for counters and in words for people."""
+"""Pose validity: whether to trust a fix, and the reasons against it, as keys for counters and as text."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import numpy as np
 from hyperpose_core.geometry.poses import Array, Pose
 from hyperpose_core.uncertainty.region import TrainedRegion
 from hyperpose_ros.common.fix import Fix, PoseWithCovariance, View
-from hyperpose_ros.fusion.motion_gate import GateAnswer, GateSettings, MotionGate
+from hyperpose_ros.fusion.motion_gate import GateResult, GateSettings, MotionGate
 from hyperpose_ros.fusion.trust_history import TrustHistory
 from hyperpose_ros.parameters.localizer import LocalizerParameters
 
@@ -30,23 +30,23 @@ JUMP = "jump"
 UNMEASURED_CHECKS = (
     "jumps, cameras that disagree and poses outside the trained region are noticed only where they are gross"
 )
-"""What a covariance that nobody has measured, so large that it contradicts nothing, leaves of the checks."""
+"""What is left of the checks if the covariance was never fitted, and is therefore very large."""
 
 MARGIN_SPACINGS = 5.0
 MARGIN_DEVIATIONS = 3.0
-"""The region's margin where the user gives none: spacings of the trained positions plus deviations of the
-pose. A robot does not drive exactly where the images were taken, and the estimate errs even where it does."""
+"""Default margin of the trained region: spacings of the trained positions plus standard deviations of the
+pose, since robots do not drive exactly where the images were taken, and estimates err."""
 
 
 @dataclass(frozen=True, eq=False)
-class Verdict:
-    """What the judge says of a fix.
+class ValidationResult:
+    """Whether a fix is valid.
 
     Attributes:
-        fix: what may be published: the fix, or one with inflated covariances; None where nothing may.
-        causes: what speaks against the fix, a word each, the gravest first; empty where it is trusted.
-        reason: the same in words.
-        values: what was looked at, by name.
+        fix: what to publish: the fix, or one with inflated covariances; None to withhold it.
+        causes: keys of the reasons against the fix, the gravest first; empty where it is trusted.
+        reason: the same as text.
+        values: the quantities checked, by name.
     """
 
     fix: Fix | None
@@ -56,26 +56,26 @@ class Verdict:
 
     @property
     def trusted(self) -> bool:
-        """Whether nothing speaks against the fix."""
+        """Whether there is no reason against the fix."""
         return not self.causes
 
 
-class Judge:
-    """Looks at one fix after the other; safe to use from any thread.
+class PoseValidator:
+    """Validates one fix after the other; thread-safe.
 
     Attributes:
-        history: the latest verdicts, for diagnostics.
+        history: the latest results, for diagnostics.
     """
 
     def __init__(
         self, checkpoint: Checkpoint, parameters: Callable[[], LocalizerParameters], odometry: Odometry | None
     ) -> None:
-        """Build a judge that has seen no fix yet.
+        """Build a validator without any fix yet.
 
         Args:
             checkpoint: the network's, for its trained region and whether its covariance was measured.
             parameters: the node's parameters now.
-            odometry: what the robot has driven; None where that is not known, and then jumps are not seen.
+            odometry: the robot's; None if unknown, which disables the check for jumps.
         """
         self._parameters = parameters
         self._odometry = odometry
@@ -86,101 +86,101 @@ class Judge:
         self.adopt(checkpoint)
 
     def adopt(self, checkpoint: Checkpoint) -> None:
-        """Judge the fixes of another network from now on; what the last one said says nothing of it."""
+        """Validate the fixes of another network from now on, independent of the former one's."""
         with self._lock:
             self._region: TrainedRegion | None = checkpoint.region
             self._is_measured = checkpoint.uncertainty.is_measured
         self.reset()
 
     def reset(self) -> None:
-        """Forget every fix: time has jumped back, or the robot was moved."""
+        """Forget all fixes: time jumped back, or the robot was moved."""
         with self._lock:
             self._gate.reset()
             self._verified_gate.reset()
         self.history.clear()
 
-    def judge(self, fix: Fix) -> Verdict:
-        """Judge a fix, and remember it where it can be trusted."""
+    def validate(self, fix: Fix) -> ValidationResult:
+        """Validate a fix; a trusted one is the reference of the next."""
         with self._lock:
-            verdict = self._judge(fix, self._parameters())
-        self.history.add(verdict.causes)
-        return verdict
+            validation = self._validate(fix, self._parameters())
+        self.history.add(validation.causes)
+        return validation
 
-    def judge_verified(self, fix: Fix, leads: bool, starts_anew: bool = False) -> Verdict:
-        """Judge a fix that a landmark map has verified, which may be older than the last one of the network.
+    def validate_verified(self, fix: Fix, leads: bool, starts_anew: bool = False) -> ValidationResult:
+        """Validate a fix verified by the landmark map, which may be older than the network's last one.
 
-        It is held against the last verified fix alone: the network's say less than it does.
+        It is checked against the last verified fix alone: the network's are less accurate.
 
         Args:
             fix: the fix.
-            leads: whether the network's next fixes are held against this one where it can be trusted.
-            starts_anew: whether others that agree with it have found the robot elsewhere than the last
-                verified fix would have it.
+            leads: whether the network's next fixes are checked against this one if it is trusted.
+            starts_anew: whether agreeing fixes place the robot elsewhere than the last verified one.
         """
         with self._lock:
             parameters = self._parameters()
             if starts_anew:
                 self._verified_gate.reset()
-            verdict = _unusable(fix)
-            if verdict is None:
-                verdict = self._sum_up(fix, {}, {"covariance": "measured"}, self._verified_gate, parameters)
+            validation = _unusable(fix)
+            if validation is None:
+                validation = self._combine(
+                    fix, {}, {"covariance": "measured"}, self._verified_gate, parameters
+                )
             odometry = None if self._odometry is None else self._odometry.pose_at(fix.stamp_ns)
-            if verdict.trusted and fix.base is not None and odometry is not None:
+            if validation.trusted and fix.base is not None and odometry is not None:
                 for gate in (self._verified_gate, self._gate) if leads else (self._verified_gate,):
                     gate.trust(fix.base, odometry)
-        return verdict
+        return validation
 
-    def foretell(self, stamp_ns: int) -> PoseWithCovariance | None:
-        """Return the last verified body in the map carried on by odometry to a stamp, nanoseconds.
+    def predict(self, stamp_ns: int) -> PoseWithCovariance | None:
+        """Return the last verified pose of the body in the map, propagated by odometry to a stamp (ns).
 
         Returns:
-            None where none was verified, or what was driven since is not known.
+            None without a verified pose, or without odometry since.
         """
         with self._lock:
             odometry = None if self._odometry is None else self._odometry.pose_at(stamp_ns)
             if odometry is None:
                 return None
-            return self._verified_gate.foretell(odometry, self._parameters().odometry_noise)
+            return self._verified_gate.predict(odometry, self._parameters().odometry_noise)
 
-    def _judge(self, fix: Fix, parameters: LocalizerParameters) -> Verdict:
+    def _validate(self, fix: Fix, parameters: LocalizerParameters) -> ValidationResult:
         unusable = _unusable(fix)
         if unusable is not None:
             return unusable
-        reasons, values = self._look_at_views(fix, parameters)
+        reasons, values = self._check_views(fix, parameters)
         values["covariance"] = self._describe_covariance()
-        return self._sum_up(fix, reasons, values, self._gate, parameters)
+        return self._combine(fix, reasons, values, self._gate, parameters)
 
-    def _sum_up(
+    def _combine(
         self,
         fix: Fix,
         reasons: dict[str, str],
         values: dict[str, str],
         gate: MotionGate,
         parameters: LocalizerParameters,
-    ) -> Verdict:
-        """Add to what its views say what the cameras together and the motion say of a fix."""
+    ) -> ValidationResult:
+        """Combine the reasons of single views with those of all cameras together and of the motion."""
         if fix.disagreement:
             reasons = {DISAGREEMENT: fix.disagreement, **reasons}
         if fix.left_out:
             values["cameras_left_out"] = ", ".join(fix.left_out)
-        answer = self._ask_gate(gate, fix, parameters, is_sound=not reasons, values=values)
-        if answer is not None and not answer.passes:
+        result = self._apply_gate(gate, fix, parameters, is_sound=not reasons, values=values)
+        if result is not None and not result.passes:
             reasons[JUMP] = (
-                f"{answer.innovation_m:.2f} m from where odometry has it, at a Mahalanobis distance of "
-                f"{answer.mahalanobis:.1f}, beyond the gate of probability {parameters.jump_gate:g}"
+                f"{result.innovation_m:.2f} m from where odometry has it, at a Mahalanobis distance of "
+                f"{result.mahalanobis:.1f}, beyond the gate of probability {parameters.jump_gate:g}"
             )
         publishable = fix if not reasons else None
         if reasons and parameters.on_invalid == "inflate":
             publishable = inflated(fix, parameters.inflation)
-        return Verdict(publishable, tuple(reasons), "; ".join(reasons.values()), values)
+        return ValidationResult(publishable, tuple(reasons), "; ".join(reasons.values()), values)
 
-    def _look_at_views(
+    def _check_views(
         self, fix: Fix, parameters: LocalizerParameters
     ) -> tuple[dict[str, str], dict[str, str]]:
-        """Return what speaks against the views, by cause, and what was looked at.
+        """Return the reasons against the views by key, and the quantities checked.
 
-        Views at fault count as the fusion of cameras counts them: as long as they are fewer than the others,
-        the others decide.
+        As in the fusion of cameras, the majority decides: a minority of views at fault does not matter.
         """
         places = [
             _Place(view, view.in_world, view.in_map, self._region, parameters.region_margin)
@@ -196,33 +196,33 @@ class Judge:
                     reasons[cause] = "; ".join(dict.fromkeys(found))
         return reasons, _describe_places(places)
 
-    def _ask_gate(
+    def _apply_gate(
         self,
         gate: MotionGate,
         fix: Fix,
         parameters: LocalizerParameters,
         is_sound: bool,
         values: dict[str, str],
-    ) -> GateAnswer | None:
-        """Ask a motion gate, where it can say anything, and add to the values what it said or why not."""
+    ) -> GateResult | None:
+        """Apply a motion gate where possible, and add its result, or why there is none, to the values."""
         if parameters.jump_gate == 0 or self._odometry is None or fix.base is None:
-            # Without a gap-free record of the way driven, the last trusted fix says nothing later on.
+            # Without gap-free odometry, the last trusted fix is no reference any more.
             gate.reset()
-            values["jump"] = "off" if parameters.jump_gate == 0 else self._what_is_missing()
+            values["jump"] = "off" if parameters.jump_gate == 0 else self._missing_input()
             return None
         odometry = self._odometry.pose_at(fix.stamp_ns)
         if odometry is None:
             values["jump"] = "not checked: no odometry at the image's stamp"
             return None
         settings = GateSettings(parameters.jump_gate, parameters.odometry_noise, parameters.jump_recovery)
-        answer = gate.judge(fix.base, odometry, settings, is_sound)
-        values["jump"] = _describe_answer(answer)
-        if answer.mahalanobis is not None:
-            values["jump_mahalanobis"] = f"{answer.mahalanobis:.3f}"
-            values["jump_m"] = f"{answer.innovation_m:.3f}"
-        return answer
+        result = gate.check(fix.base, odometry, settings, is_sound)
+        values["jump"] = _describe_gate(result)
+        if result.mahalanobis is not None:
+            values["jump_mahalanobis"] = f"{result.mahalanobis:.3f}"
+            values["jump_m"] = f"{result.innovation_m:.3f}"
+        return result
 
-    def _what_is_missing(self) -> str:
+    def _missing_input(self) -> str:
         missing = "odometry" if self._odometry is None else "the camera's extrinsics"
         return f"not checked: {missing} not known"
 
@@ -230,12 +230,12 @@ class Judge:
         return "measured" if self._is_measured else f"not measured: {UNMEASURED_CHECKS}"
 
 
-def _unusable(fix: Fix) -> Verdict | None:
-    """Return the verdict on a fix that has no pose; None where it has one."""
+def _unusable(fix: Fix) -> ValidationResult | None:
+    """Return the result for a fix without a usable pose; None if it has one."""
     if fix.published is None and any(view.in_map is not None for view in fix.views):
-        return Verdict(None, (NO_EXTRINSICS,), "where the camera is on the robot is not known")
+        return ValidationResult(None, (NO_EXTRINSICS,), "where the camera is on the robot is not known")
     if fix.published is None or not _is_usable(fix.published.covariance):
-        return Verdict(None, (NOT_FINITE,), "the network's output is not finite")
+        return ValidationResult(None, (NOT_FINITE,), "the network's output is not finite")
     return None
 
 
@@ -252,7 +252,7 @@ def inflated(fix: Fix, factor: float) -> Fix:
 
 
 class _Place:
-    """Where a view says that its camera is, against where the network was trained.
+    """A view's camera position relative to where the network was trained.
 
     Attributes:
         view: the view.
@@ -281,7 +281,7 @@ class _Place:
 
 
 def _faults(place: _Place, min_scene_probability: float) -> dict[str, str]:
-    """Return what speaks against a view, in words by cause."""
+    """Return the reasons against a view, as text by key."""
     faults = {}
     probability = place.view.scene_probability
     # Written so that a probability that is not a number is too low.
@@ -316,12 +316,12 @@ def _describe_places(places: Sequence[_Place]) -> dict[str, str]:
     return values
 
 
-def _describe_answer(answer: GateAnswer) -> str:
-    if answer.mahalanobis is None:
+def _describe_gate(result: GateResult) -> str:
+    if result.mahalanobis is None:
         return "nothing to compare with yet"
-    if answer.recovered:
+    if result.recovered:
         return "a new track: the latest fixes agree with one another"
-    return "none" if answer.passes else "yes"
+    return "none" if result.passes else "yes"
 
 
 def _is_usable(covariance: Array) -> bool:

@@ -20,7 +20,7 @@ from hyperpose_ros.common.conversions import BadImageError
 from hyperpose_ros.common.fix import Fix, PoseWithCovariance
 from hyperpose_ros.fusion.locator import Locator
 from hyperpose_ros.fusion.motion_gate import chi_squared_6_cdf
-from hyperpose_ros.fusion.validity import Judge, Verdict
+from hyperpose_ros.fusion.validity import PoseValidator, ValidationResult
 from hyperpose_ros.images.decoding import DecodedFrame, whole_image
 from hyperpose_ros.localizer.loaded_map import LoadedMap
 from hyperpose_ros.localizer.network_localizer import Localization
@@ -74,7 +74,7 @@ class MapLocalizer:
         self,
         plan: FramePlan,
         locator: Locator,
-        judge: Judge,
+        validator: PoseValidator,
         uses_camera_info: bool,
         is_searching: Callable[[], bool],
     ) -> None:
@@ -83,13 +83,13 @@ class MapLocalizer:
         Args:
             plan: the robot's frames.
             locator: what makes a fix of poses.
-            judge: what says whether a fix is to be trusted, and where the last verified pose has come to.
+            validator: of fixes; it also propagates the last verified pose.
             uses_camera_info: whether the images' intrinsics come from camera_info, or from the checkpoint.
             is_searching: tells whether earlier poses say nothing of where the robot is now.
         """
         self._plan = plan
         self._locator = locator
-        self._judge = judge
+        self._validator = validator
         self._uses_camera_info = uses_camera_info
         self._is_searching = is_searching
 
@@ -110,9 +110,9 @@ class MapLocalizer:
         images = [entry.decoded.frame for entry in frames]
         return self._locator.fix(images, [_verified(entry) for entry in frames])
 
-    def judge(self, fix: Fix, leads: bool, starts_anew: bool) -> Verdict:
-        """Judge what `fix` gave; the arguments are those of `Judge.judge_verified`."""
-        return self._judge.judge_verified(fix, leads, starts_anew)
+    def validate(self, fix: Fix, leads: bool, starts_anew: bool) -> ValidationResult:
+        """Validate what `fix` gave; the arguments are those of `PoseValidator.validate_verified`."""
+        return self._validator.validate_verified(fix, leads, starts_anew)
 
     def _refine(self, entry: RefinedFrame, localization: Localization, loaded_map: LoadedMap) -> RefinedFrame:
         try:
@@ -157,7 +157,7 @@ class MapLocalizer:
             return ()
         frame = decoded.frame
         extrinsics = self._plan.extrinsics_of(frame.camera, frame.message.header.frame_id)
-        body = None if extrinsics is None else self._judge.foretell(frame.stamp_ns)
+        body = None if extrinsics is None else self._validator.predict(frame.stamp_ns)
         if body is None or extrinsics is None:
             return ()
         camera = body.pose @ extrinsics

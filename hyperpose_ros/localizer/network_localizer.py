@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from hyperpose_core.inference.estimator import PoseEstimate
 from hyperpose_ros.common.fix import Fix
 from hyperpose_ros.fusion.locator import Locator
-from hyperpose_ros.fusion.validity import Judge, Verdict
+from hyperpose_ros.fusion.validity import PoseValidator, ValidationResult
 from hyperpose_ros.images.camera_info import CameraCalibrations
 from hyperpose_ros.images.counters import StageClock
 from hyperpose_ros.images.decoding import DecodedFrame, decode
@@ -25,14 +25,14 @@ class Localization:
         frames: those that could be decoded, at least one.
         estimates: the network's answers, one a frame, in the world of its checkpoint.
         fix: what they say together of the robot in the map.
-        verdict: whether the fix is to be trusted, and what of it may be published.
+        validation: whether the fix is to be trusted, and what of it may be published.
         loaded: the network, with the landmark map that goes with it.
     """
 
     frames: tuple[DecodedFrame, ...]
     estimates: tuple[PoseEstimate, ...]
     fix: Fix
-    verdict: Verdict
+    validation: ValidationResult
     loaded: LoadedCheckpoint
 
     @property
@@ -49,7 +49,7 @@ class NetworkLocalizer:
         slot: EstimatorSlot,
         calibrations: CameraCalibrations | None,
         locator: Locator,
-        judge: Judge,
+        validator: PoseValidator,
     ) -> None:
         """Build from its parts.
 
@@ -57,13 +57,13 @@ class NetworkLocalizer:
             slot: the network, which may be swapped between two sets.
             calibrations: what makes images what the network knows; None takes them as they are.
             locator: what makes a fix of the network's answers.
-            judge: what says whether a fix is to be trusted; it knows the network that is in the slot now.
+            validator: of fixes; it is told of each network that comes into the slot.
         """
         self._slot = slot
         self._loaded = slot.current
         self._calibrations = calibrations
         self._locator = locator
-        self._judge = judge
+        self._validator = validator
         self._epoch = 0
 
     @contextmanager
@@ -81,9 +81,9 @@ class NetworkLocalizer:
             is_other_network, is_other_epoch = loaded is not self._loaded, epoch != self._epoch
             self._loaded, self._epoch = loaded, epoch
             if is_other_network:
-                self._judge.adopt(loaded.estimator.checkpoint)
+                self._validator.adopt(loaded.estimator.checkpoint)
             elif is_other_epoch:
-                self._judge.reset()
+                self._validator.reset()
             yield is_other_network or is_other_epoch
 
     def decode(self, frame: Frame) -> DecodedFrame:
@@ -100,7 +100,7 @@ class NetworkLocalizer:
         return self._loaded.estimator.squash_note(height, width)
 
     def localize(self, decoded: Sequence[DecodedFrame], clock: StageClock) -> Localization:
-        """Ask the network where frames were taken, place them in the map, and judge what comes out.
+        """Estimate poses of frames, place them in the map, and validate them.
 
         Args:
             decoded: frames of the set, at least one.
@@ -112,6 +112,6 @@ class NetworkLocalizer:
         estimates = estimator.infer_each(inputs)
         clock.end("network")
         fix = self._locator.fix([entry.frame for entry in decoded], estimates)
-        verdict = self._judge.judge(fix)
+        validation = self._validator.validate(fix)
         clock.end("judge")
-        return Localization(tuple(decoded), tuple(estimates), fix, verdict, self._loaded)
+        return Localization(tuple(decoded), tuple(estimates), fix, validation, self._loaded)

@@ -18,7 +18,7 @@ from hyperpose_ros.common.conversions import covariance_to_message, pose_to_mess
 from hyperpose_ros.common.fix import Fix
 from hyperpose_ros.common.topic_qos import unserved_subscribers
 from hyperpose_ros.fusion.tracking import Tracking
-from hyperpose_ros.fusion.validity import Verdict
+from hyperpose_ros.fusion.validity import ValidationResult
 from hyperpose_ros.localizer.map_localizer import RefinedFrame
 from hyperpose_ros.localizer.network_localizer import Localization
 from hyperpose_ros.localizer.status import map_status, network_status
@@ -99,7 +99,7 @@ class EstimatePublishers:
             raise
 
     def publish_status(self, localization: Localization, tracking: Tracking) -> None:
-        """Publish what was judged of the network's fix, and whether the robot knows where it is."""
+        """Publish the validity of the network's fix, and whether the robot is localized."""
         name = f"{self._node.get_fully_qualified_name().lstrip('/')}: pose"
         self._status.publish(network_status(name, localization, tracking))
 
@@ -107,7 +107,7 @@ class EstimatePublishers:
         self,
         localization: Localization,
         frames: Sequence[RefinedFrame],
-        verdict: Verdict | None,
+        validation: ValidationResult | None,
         leads: bool,
         tracking: Tracking,
     ) -> None:
@@ -116,12 +116,12 @@ class EstimatePublishers:
         Args:
             localization: the network's answer.
             frames: the map's answers.
-            verdict: what was judged of those that are verified; None where none is.
+            validation: of the verified ones; None if there are none.
             leads: whether the node's pose is the map's; else it is the network's.
             tracking: whether the robot knows where it is.
         """
         name = f"{self._node.get_fully_qualified_name().lstrip('/')}: map"
-        self._status.publish(map_status(name, localization, frames, verdict, leads, tracking))
+        self._status.publish(map_status(name, localization, frames, validation, leads, tracking))
 
     def publish_verified(self, fix: Fix) -> None:
         """Publish a fix that the landmark map has verified on the topic of those alone."""

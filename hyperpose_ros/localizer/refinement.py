@@ -13,7 +13,7 @@ from threadpoolctl import ThreadpoolController  # type: ignore[import-untyped]
 
 from hyperpose_core.landmarks.refinement import Reason, Refinement
 from hyperpose_ros.fusion.trust_history import TrustHistory, TrustSummary
-from hyperpose_ros.fusion.validity import Verdict
+from hyperpose_ros.fusion.validity import ValidationResult
 from hyperpose_ros.images.counters import FrameAccounts, FrameCounts, Outcome, StageClock, StageLatency
 from hyperpose_ros.localizer.estimator_slot import EstimatorSlot
 from hyperpose_ros.localizer.map_localizer import MapLocalizer, RefinedFrame
@@ -197,27 +197,27 @@ class RefinementThread:
 
     def _publish(self, localization: Localization, frames: Sequence[RefinedFrame]) -> None:
         verified = [entry for entry in frames if entry.verified]
-        verdict = self._judge(localization, verified) if verified else None
-        if verdict is None:
+        validation = self._validate(localization, verified) if verified else None
+        if validation is None:
             self._miss(localization, frames)
-        elif verdict.fix is not None:
-            self._publishers.publish_verified(verdict.fix)
+        elif validation.fix is not None:
+            self._publishers.publish_verified(validation.fix)
             if self._leads:
-                self._publishers.publish(verdict.fix, moves=verdict.trusted)
-            self._has_verified = self._has_verified or verdict.trusted
+                self._publishers.publish(validation.fix, moves=validation.trusted)
+            self._has_verified = self._has_verified or validation.trusted
         tracking = self._relocalization.state
-        self._publishers.publish_map_status(localization, frames, verdict, self._leads, tracking)
-        if verdict is not None and verdict.trusted and self._leads:
+        self._publishers.publish_map_status(localization, frames, validation, self._leads, tracking)
+        if validation is not None and validation.trusted and self._leads:
             self._publishers.publish_path()
 
-    def _judge(self, localization: Localization, verified: Sequence[RefinedFrame]) -> Verdict:
+    def _validate(self, localization: Localization, verified: Sequence[RefinedFrame]) -> ValidationResult:
         relocalization, received_ns = self._relocalization, localization.received_ns
         fix = self._localizer.fix(verified)
         agreeing = relocalization.weigh(fix, received_ns)
         is_found = bool(agreeing) and relocalization.is_searching
-        verdict = self._localizer.judge(fix, self._leads, starts_anew=is_found)
-        relocalization.conclude(fix, verdict, agreeing, received_ns)
-        return verdict
+        validation = self._localizer.validate(fix, self._leads, starts_anew=is_found)
+        relocalization.conclude(fix, validation, agreeing, received_ns)
+        return validation
 
     def _miss(self, localization: Localization, frames: Sequence[RefinedFrame]) -> None:
         reasons = [None if entry.refinement is None else entry.refinement.reason for entry in frames]

@@ -15,7 +15,7 @@ from hyperpose_core.geometry.poses import Array
 from hyperpose_ros.common.fix import Fix, PoseWithCovariance
 from hyperpose_ros.fusion.agreement import AgreeingFixes, AgreementSettings, Sighting, with_floor
 from hyperpose_ros.fusion.tracking import Tracking, TrackingMonitor
-from hyperpose_ros.fusion.validity import JUMP, Verdict
+from hyperpose_ros.fusion.validity import JUMP, ValidationResult
 from hyperpose_ros.localizer.initial_pose import InitialPosePublisher
 from hyperpose_ros.localizer.network_localizer import Localization
 from hyperpose_ros.parameters.localizer import LocalizerParameters
@@ -163,19 +163,21 @@ class Relocalization:
             agreeing = fixes.add(Sighting(fix.stamp_ns, body, odometry), agreement_settings(values))
             return agreeing if len(agreeing) >= values.relocalize_poses else ()
 
-    def conclude(self, fix: Fix, verdict: Verdict, agreeing: tuple[Sighting, ...], received_ns: int) -> None:
-        """Take the verdict on a verified fix, and tell others where it ends a search.
+    def conclude(
+        self, fix: Fix, validation: ValidationResult, agreeing: tuple[Sighting, ...], received_ns: int
+    ) -> None:
+        """Take a verified fix into account, and announce it if it ends a search.
 
         Args:
             fix: the fix.
-            verdict: what was judged of it.
+            validation: its validity.
             agreeing: what `weigh` gave for it.
             received_ns: as there.
         """
         with self._lock:
             self._count(received_ns, "" if fix.base is not None else NO_EXTRINSICS)
-            self._watch(fix.stamp_ns, verdict, is_found=bool(agreeing))
-            if verdict.trusted and fix.base is not None:
+            self._watch(fix.stamp_ns, validation, is_found=bool(agreeing))
+            if validation.trusted and fix.base is not None:
                 self._tell(agreeing, "verified")
 
     def miss(self, stamp_ns: int, cause: str, *, sees_nothing: bool, received_ns: int) -> None:
@@ -193,27 +195,27 @@ class Relocalization:
 
     def take_network(self, localization: Localization) -> None:
         """Take what the network says, where there is no landmark map to ask or its word is to count, too."""
-        values, fix, verdict = self._parameters(), localization.fix, localization.verdict
+        values, fix, validation = self._parameters(), localization.fix, localization.validation
         is_witness = localization.loaded.map is None
         if not is_witness and not values.initial_pose_unverified:
             return
         with self._lock:
             agreeing: tuple[Sighting, ...] = ()
-            if verdict.trusted and values.initial_pose_unverified:
+            if validation.trusted and values.initial_pose_unverified:
                 agreeing = self.weigh(fix, localization.received_ns, is_verified=False)
             if is_witness:
-                refused = verdict.reason or "no landmark map verifies it"
-                counts = verdict.trusted and values.initial_pose_unverified
+                refused = validation.reason or "no landmark map verifies it"
+                counts = validation.trusted and values.initial_pose_unverified
                 self._count(localization.received_ns, "" if counts else refused)
-                self._watch(fix.stamp_ns, verdict, is_found=True)
+                self._watch(fix.stamp_ns, validation, is_found=True)
             if fix.base is not None:
                 self._tell(agreeing, "unverified")
 
-    def _watch(self, stamp_ns: int, verdict: Verdict, *, is_found: bool) -> None:
+    def _watch(self, stamp_ns: int, validation: ValidationResult, *, is_found: bool) -> None:
         """Follow what a fix says of whether the robot knows where it is."""
-        if verdict.trusted:
+        if validation.trusted:
             self._monitor.trust(stamp_ns, is_found)
-        elif verdict.causes == (JUMP,):
+        elif validation.causes == (JUMP,):
             before = self.state
             self._monitor.contradict()
             self._note_loss(before, "verified poses contradict odometry: the robot was carried")

@@ -18,7 +18,7 @@ from hyperpose_core.errors import HyperPoseError
 from hyperpose_core.refinement.checkpoint_map import map_beside
 from hyperpose_ros.common.throttled_warnings import ThrottledWarnings
 from hyperpose_ros.fusion.locator import Locator
-from hyperpose_ros.fusion.validity import Judge
+from hyperpose_ros.fusion.validity import PoseValidator
 from hyperpose_ros.images.camera_info import CameraCalibrations
 from hyperpose_ros.images.cameras import declare_cameras, read_cameras
 from hyperpose_ros.images.counters import FrameAccounts, FrameLedger, LatencyRecorder
@@ -78,7 +78,9 @@ class Session:
             raise
         self._map_problem = ""
         self._slot = EstimatorSlot(self._with_map_if_possible(loaded))
-        self._judge = Judge(loaded.estimator.checkpoint, lambda: parameters.values, self._frames.odometry)
+        self._validator = PoseValidator(
+            loaded.estimator.checkpoint, lambda: parameters.values, self._frames.odometry
+        )
         self._initial_pose = InitialPosePublisher(node, self._frames.plan.map_frame)
         self.relocalization = Relocalization(
             lambda: parameters.values, self._frames.odometry, self._initial_pose, node.get_logger().info
@@ -89,7 +91,7 @@ class Session:
                 node, self._cameras, lambda: parameters.values.field_of_view_margin_deg, warnings
             )
         locator = Locator(self._frames.plan, self._cameras, self._frames.policy.pose_of)
-        localizer = NetworkLocalizer(self._slot, self._calibrations, locator, self._judge)
+        localizer = NetworkLocalizer(self._slot, self._calibrations, locator, self._validator)
         self._refinement = self._create_refinement(locator, warnings)
         self._worker = Worker(
             self._inbox, localizer, self._publishers, accounts, self.relocalization, self._refinement
@@ -201,7 +203,7 @@ class Session:
             topics=tuple(subscription.health() for subscription in self._subscriptions),
             problems=(*self._intake.silent_cameras(limit_s), *uncalibrated, *self._publishers.problems()),
             seconds_without_image=self._intake.seconds_without_image(),
-            trust=self._judge.history.summary(),
+            trust=self._validator.history.summary(),
             transform=self._frames.health(),
             tracking=self.relocalization.state,
             lost=self.relocalization.problem,
@@ -248,7 +250,7 @@ class Session:
         localizer = MapLocalizer(
             self._frames.plan,
             locator,
-            self._judge,
+            self._validator,
             values.use_camera_info,
             lambda: self.relocalization.is_searching,
         )

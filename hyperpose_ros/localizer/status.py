@@ -9,7 +9,7 @@ from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
 
 from hyperpose_ros.common.conversions import stamp_from_nanoseconds
 from hyperpose_ros.fusion.tracking import Tracking
-from hyperpose_ros.fusion.validity import Verdict
+from hyperpose_ros.fusion.validity import ValidationResult
 from hyperpose_ros.localizer.map_localizer import NetworkError, RefinedFrame, network_error
 from hyperpose_ros.localizer.network_localizer import Localization
 
@@ -24,25 +24,25 @@ def network_status(name: str, localization: Localization, tracking: Tracking) ->
         localization: the network's answer.
         tracking: whether the robot knows where it is.
     """
-    verdict = localization.verdict
+    validation = localization.validation
     values = {
         "source": "network",
         "verified": "false",
         "tracking": tracking.value,
-        **_judged(verdict),
+        **_outcome_values(validation),
         "age_s": _age_s(localization),
         "checkpoint": str(localization.loaded.path),
-        **verdict.values,
+        **validation.values,
     }
-    message = "trusted" if verdict.trusted else f"not trusted: {verdict.reason}"
-    return _array(name, localization.fix.stamp_ns, verdict.trusted, message, values)
+    message = "trusted" if validation.trusted else f"not trusted: {validation.reason}"
+    return _array(name, localization.fix.stamp_ns, validation.trusted, message, values)
 
 
 def map_status(
     name: str,
     localization: Localization,
     frames: Sequence[RefinedFrame],
-    verdict: Verdict | None,
+    validation: ValidationResult | None,
     leads: bool,
     tracking: Tracking,
 ) -> DiagnosticArray:
@@ -54,7 +54,7 @@ def map_status(
         name: the status' name.
         localization: the network's answer.
         frames: the map's answers; several cameras' values stand side by side.
-        verdict: what was judged of those that are verified; None where none is.
+        validation: of the verified ones; None if there are none.
         leads: whether the node's pose is the map's.
         tracking: whether the robot knows where it is.
     """
@@ -67,16 +67,20 @@ def map_status(
         "verified": str(bool(verified)).lower(),
         "tracking": tracking.value,
         "network_confirmed": str(confirmed).lower(),
-        **({"outcome": "withheld", "causes": "not_verified"} if verdict is None else _judged(verdict)),
+        **(
+            {"outcome": "withheld", "causes": "not_verified"}
+            if validation is None
+            else _outcome_values(validation)
+        ),
         "age_s": _age_s(localization),
         "map": "" if loaded_map is None else str(loaded_map.path),
         **_found(frames),
         **_worst(errors),
-        **({} if verdict is None else verdict.values),
+        **({} if validation is None else validation.values),
     }
     # Where several cameras see, those that are verified make the pose.
     stamp_ns = max(entry.decoded.frame.stamp_ns for entry in verified or frames)
-    message = _unverified(frames) if verdict is None else _verified(verdict, errors, confirmed or leads)
+    message = _unverified(frames) if validation is None else _verified(validation, errors, confirmed or leads)
     return _array(name, stamp_ns, message == _VERIFIED, message, values)
 
 
@@ -90,9 +94,9 @@ def _unverified(frames: Sequence[RefinedFrame]) -> str:
     return f"not verified: {'; '.join(dict.fromkeys(reasons))}"
 
 
-def _verified(verdict: Verdict, errors: Sequence[NetworkError], is_well: bool) -> str:
-    if not verdict.trusted:
-        return f"verified, but not trusted: {verdict.reason}"
+def _verified(validation: ValidationResult, errors: Sequence[NetworkError], is_well: bool) -> str:
+    if not validation.trusted:
+        return f"verified, but not trusted: {validation.reason}"
     if is_well or not errors:
         return _VERIFIED
     worst = max(errors, key=lambda error: error.metres)
@@ -124,14 +128,14 @@ def _worst(errors: Sequence[NetworkError]) -> dict[str, str]:
     }
 
 
-def _judged(verdict: Verdict) -> dict[str, str]:
-    return {"outcome": _outcome(verdict), "causes": ", ".join(verdict.causes)}
+def _outcome_values(validation: ValidationResult) -> dict[str, str]:
+    return {"outcome": _outcome(validation), "causes": ", ".join(validation.causes)}
 
 
-def _outcome(verdict: Verdict) -> str:
-    if verdict.fix is None:
+def _outcome(validation: ValidationResult) -> str:
+    if validation.fix is None:
         return "withheld"
-    return "published" if verdict.trusted else "published with inflated covariance"
+    return "published" if validation.trusted else "published with inflated covariance"
 
 
 def _age_s(localization: Localization) -> str:

@@ -21,7 +21,7 @@ WITHHELD_FAILED = "failed"
 STAGES = ("queue", "convert", "preprocess", "network", "judge", "publish")
 """The way of a set of frames from its first one's receipt to its pose's publication: what "total" is made of.
 queue: in the inbox; convert: decoded and rectified; preprocess: resized and normalised; network: with its
-outputs read as poses; judge: placed in the map and judged; publish: transform and poses sent."""
+outputs read as poses; judge: placed in the map and validated; publish: transform and poses sent."""
 
 
 class InferenceThread:
@@ -117,9 +117,11 @@ class Worker:
             return
         if self._refinement is not None:
             self._refinement.offer(localization)
-        verdict = localization.verdict
-        if verdict.fix is None:
-            self._settle(frames, Outcome.WITHHELD, verdict.causes[0], f"pose withheld: {verdict.reason}")
+        validation = localization.validation
+        if validation.fix is None:
+            self._settle(
+                frames, Outcome.WITHHELD, validation.causes[0], f"pose withheld: {validation.reason}"
+            )
             return
         self._settle(frames, Outcome.PUBLISHED)
         # A frame that waits matters more, and its path holds this pose too.
@@ -140,15 +142,15 @@ class Worker:
         return None
 
     def _publish(self, localization: Localization, clock: StageClock) -> None:
-        """Publish what may be published of a set of frames, and how it was judged."""
-        fix, verdict = localization.fix, localization.verdict
+        """Publish the fix of a set of frames unless it is withheld, and its validity."""
+        fix, validation = localization.fix, localization.validation
         if fix.left_out:
             names = ", ".join(fix.left_out)
             self._accounts.warnings.warn(
                 "left_out", f"left out, since the other cameras contradict it: {names}"
             )
-        if verdict.fix is not None:
-            self._publishers.publish(verdict.fix, moves=verdict.trusted and self._lets_network_move())
+        if validation.fix is not None:
+            self._publishers.publish(validation.fix, moves=validation.trusted and self._lets_network_move())
             clock.end("publish")
             self._accounts.latencies.record(clock.durations_ns(), fix.stamp_ns)
         self._relocalization.take_network(localization)

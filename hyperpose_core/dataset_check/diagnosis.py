@@ -68,7 +68,7 @@ class FoundMistake:
 
 
 @dataclass(frozen=True)
-class Verdict:
+class Diagnosis:
     """What the images of one scene say of its labels.
 
     Attributes:
@@ -84,12 +84,12 @@ class Verdict:
     mistakes: tuple[FoundMistake, ...]
 
 
-def judge_scene(evidence: SceneEvidence) -> Verdict:
+def diagnose_scene(evidence: SceneEvidence) -> Diagnosis:
     """Look for the mistake that explains one scene's images better than its labels do."""
     sequences = [sequence for sequence in evidence.sequences if sequence.pairs]
     pairs = sum(len(sequence.pairs) for sequence in sequences)
     if not pairs:
-        return Verdict(0, float("nan"), None, ())
+        return Diagnosis(0, float("nan"), None, ())
     focals = (1.0,) if evidence.knows_camera else _FOCALS
     weighing = _Weighing(sequences, focals, evidence.knows_camera)
     labelled = np.concatenate(weighing.labelled)
@@ -97,7 +97,7 @@ def judge_scene(evidence: SceneEvidence) -> Verdict:
     mistakes = _name_mistakes(evidence.scene, weighing) if pairs >= FEWEST_PAIRS else []
     if not mistakes:
         mistakes = _worlds_apart(evidence, weighing.focal)
-    return Verdict(pairs, float(np.median(labelled)), focal_px, tuple(mistakes))
+    return Diagnosis(pairs, float(np.median(labelled)), focal_px, tuple(mistakes))
 
 
 @dataclass(frozen=True)
