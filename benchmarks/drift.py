@@ -159,7 +159,7 @@ def _summary(values: Array) -> tuple[float, float, float]:
     return float(np.median(values)), float(np.quantile(values, 0.95)), float(values.max())
 
 
-def validate(rides: Sequence[Ride]) -> list[str]:
+def problems_of(rides: Sequence[Ride]) -> list[str]:
     """Return what does not hold, in words."""
     problems = []
     for entry in rides:
@@ -205,7 +205,7 @@ def _run(arguments: argparse.Namespace) -> int:
     document = {"rate": arguments.rate, "rides": [asdict(entry) for entry in rides]}
     replace_text(output / "results.json", json.dumps(document, indent=2) + "\n", "results")
     print_table(rides)
-    problems = judge(rides)
+    problems = problems_of(rides)
     print("\n".join(f"FAILED: {problem}" for problem in problems) or "all of it holds")
     print(f"\nresults: {output / 'results.json'}")
     return 1 if problems else 0

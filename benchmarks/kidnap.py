@@ -164,7 +164,7 @@ def run_kidnaps(
             yield _kidnap(scene, kidnap, robot, process, hz)
 
 
-def validate(outcomes: Sequence[Outcome]) -> list[str]:
+def problems_of(outcomes: Sequence[Outcome]) -> list[str]:
     """Return what does not hold, in words."""
     in_time = [entry for entry in outcomes if entry.found_s is not None and entry.found_s <= LONGEST_S]
     problems = []
@@ -311,7 +311,7 @@ def _run(arguments: argparse.Namespace) -> int:
             replace_text(results, json.dumps(document, indent=2) + "\n", "results")
     draw_kidnaps(output / "kidnaps.png", outcomes, scene.drives, LONGEST_S)
     print_table(outcomes)
-    problems = judge(outcomes)
+    problems = problems_of(outcomes)
     print("\n".join(f"FAILED: {problem}" for problem in problems) or "all of it holds")
     print(f"\nresults: {results}\npicture: {output / 'kidnaps.png'}")
     return 1 if problems else 0
