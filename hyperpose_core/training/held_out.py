@@ -13,6 +13,7 @@ from torch import Tensor
 from hyperpose_core.checkpoint.file import Checkpoint
 from hyperpose_core.inference.estimator import PoseEstimator
 from hyperpose_core.training.samples import Samples
+from hyperpose_core.training.split import block_numbers
 from hyperpose_core.uncertainty.covariance import Uncertainty, pose_residuals
 from hyperpose_core.uncertainty.feature_distance import Answers, TrainingMemory
 from hyperpose_core.uncertainty.fit import HeldOut, calibrate
@@ -38,7 +39,7 @@ def calibrated(checkpoint: Checkpoint, samples: Samples, seed: int, device: str 
         return replace(checkpoint, uncertainty=Uncertainty.unknown())
     estimator = PoseEstimator(checkpoint, device, engine="eager")
     device_of_images = torch.device(estimator.device)
-    blocks = np.cumsum(np.diff(held_out, prepend=held_out[0]) > 1)
+    blocks = block_numbers(samples.validation)
     copies = [
         _ask(estimator, held_out, lambda indices: samples.plain_batch(indices, device_of_images).images),
         _ask(estimator, held_out, lambda indices: samples.recoloured_batch(indices, seed, device_of_images)),

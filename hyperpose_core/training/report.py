@@ -28,6 +28,7 @@ from hyperpose_core.evaluation.plot_style import (
 )
 from hyperpose_core.files import replace_text
 from hyperpose_core.geometry.poses import Array
+from hyperpose_core.training.recommendation import Recommendation
 from hyperpose_core.training.run_folder import EpochResult, RunFolder, read_identity
 from hyperpose_core.untrusted import reading
 
@@ -55,14 +56,16 @@ def write_training_report(run_folder: Path) -> Path:
         raise HyperPoseError(f"{run_folder}: no finished epoch to report (history.csv is missing or empty)")
     try:
         identity = read_identity(run_folder)
+        choice = RunFolder(run_folder).choice()
         plots = {LOSS_PLOT: loss_figure(history)}
         if _held_out(history):
-            plots[HELD_OUT_PLOT] = held_out_figure(history)
+            plots[HELD_OUT_PLOT] = held_out_figure(history, None if choice is None else choice.epoch)
         for name, figure in plots.items():
             save_figure(figure, run_folder / name, _DOTS_PER_INCH)
         report = run_folder / REPORT_FILE
         with reading(run_folder, "run"):
-            replace_text(report, _render(run_folder, history, identity, list(plots)), "report")
+            page = _render(run_folder, history, identity, list(plots), choice)
+            replace_text(report, page, "report")
     except OSError as error:
         raise HyperPoseError(f"{run_folder}: cannot write the report: {error.strerror or error}") from error
     return report
@@ -82,8 +85,8 @@ def loss_figure(history: Sequence[EpochResult]) -> Figure:
     return figure
 
 
-def held_out_figure(history: Sequence[EpochResult]) -> Figure:
-    """Median errors on held-out blocks after each epoch, with the least of them marked."""
+def held_out_figure(history: Sequence[EpochResult], recommended: int | None = None) -> Figure:
+    """Median errors on held-out blocks after each epoch, with the least and the recommended one marked."""
     figure = new_figure(10.0, 3.6)
     epochs = [result.epoch for result in history]
     starts = [
@@ -101,6 +104,11 @@ def held_out_figure(history: Sequence[EpochResult]) -> Figure:
     for axes, (values, colour, name, form) in zip(figure.subplots(1, 2), columns, strict=True):
         finite = np.where(np.isfinite(values), values, np.nan)
         axes.plot(epochs, finite, ".-", color=colour)
+        if recommended in epochs:
+            place = epochs.index(recommended)
+            axes.plot(
+                recommended, finite[place], "D", color=colour, label=f"recommended: epoch {recommended}"
+            )
         _mark_least(axes, epochs, finite, form)
         for start in starts:
             axes.axvline(start, color=MUTED, linestyle=":", linewidth=1.0)
@@ -133,7 +141,11 @@ def _held_out(history: Sequence[EpochResult]) -> list[EpochResult]:
 
 
 def _render(
-    run_folder: Path, history: Sequence[EpochResult], identity: Mapping[str, Any], plots: Sequence[str]
+    run_folder: Path,
+    history: Sequence[EpochResult],
+    identity: Mapping[str, Any],
+    plots: Sequence[str],
+    choice: Recommendation | None,
 ) -> str:
     environment = Environment(
         autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
@@ -146,6 +158,7 @@ def _render(
         seed=identity["seed"],
         history=history,
         last=history[-1],
+        choice=choice,
         held_out=bool(_held_out(history)),
         stages=len({result.stage for result in history}),
         images_per_second=float(np.median([result.images_per_second for result in history])),

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import csv
 import io
+import json
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -20,14 +21,16 @@ from hyperpose_core.errors import HyperPoseError
 from hyperpose_core.files import lock_folder, read_bytes, read_text, replace_text, replacing
 from hyperpose_core.limits import LARGEST_DOCUMENT_BYTES
 from hyperpose_core.pickled_tensors import load_pickled_tensors
-from hyperpose_core.untrusted import parse_yaml, reading, reason_of
+from hyperpose_core.training.recommendation import Recommendation
+from hyperpose_core.untrusted import parse_json, parse_yaml, reading, reason_of
 
 BEST_CHECKPOINT = "best.safetensors"
 LAST_CHECKPOINT = "last.safetensors"
 _STATE_FILE = "training_state.pt"
 _IDENTITY_FILE = "recipe.yaml"
 _HISTORY_FILE = "history.csv"
-_STATE_KEYS = {"epochs", "best_score", "network", "loss", "optimizer"}
+_CHOICE_FILE = "chosen.json"
+_STATE_KEYS = {"epochs", "least_epoch", "least_errors", "last_errors", "network", "loss", "optimizer"}
 
 
 def stage_checkpoint(folder: Path, number: int) -> Path:
@@ -95,7 +98,8 @@ class RunFolder:
         """
         if not (self.path / _STATE_FILE).exists():
             replace_text(self.path / _IDENTITY_FILE, yaml.safe_dump(identity, sort_keys=False), "recipe")
-            (self.path / _HISTORY_FILE).unlink(missing_ok=True)
+            for name in (_HISTORY_FILE, _CHOICE_FILE):
+                (self.path / name).unlink(missing_ok=True)
             return None
         if not resume:
             raise HyperPoseError(
@@ -128,7 +132,7 @@ class RunFolder:
         return state
 
     def save(self, checkpoint: Checkpoint, state: dict[str, Any], is_best: bool) -> None:
-        """Write the last checkpoint, the best where it is, and the state ("epochs": how many are done)."""
+        """Write the last checkpoint, the best so far where it is, and the state ("epochs": those done)."""
         save_checkpoint(self.path / LAST_CHECKPOINT, checkpoint)
         if is_best:
             save_checkpoint(self.path / BEST_CHECKPOINT, checkpoint)
@@ -138,6 +142,20 @@ class RunFolder:
                 torch.save(state, stream)
         except RuntimeError as error:  # what PyTorch's writer makes of a full disk
             raise HyperPoseError(f"{path}: cannot write the state: {reason_of(error)}") from error
+
+    def choose(self, recommendation: Recommendation) -> None:
+        """Write down which epoch is recommended."""
+        text = json.dumps(asdict(recommendation), indent=2)
+        replace_text(self.path / _CHOICE_FILE, text + "\n", "recommended epoch")
+
+    def choice(self) -> Recommendation | None:
+        """Return which epoch is recommended; None before the run has ended."""
+        path = self.path / _CHOICE_FILE
+        if not path.exists():
+            return None
+        with reading(path, "recommended epoch"):
+            content = parse_json(read_bytes(path, "recommended epoch"), path)
+            return Recommendation(int(content["epoch"]), str(content["reason"]))
 
     def discard_state(self) -> None:
         """Remove what only going on needs, several times the size of a checkpoint."""

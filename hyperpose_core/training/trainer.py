@@ -34,6 +34,7 @@ from hyperpose_core.training.feature_cache import (
 from hyperpose_core.training.held_out import calibrated
 from hyperpose_core.training.opening import opening_notes
 from hyperpose_core.training.recipe import Recipe, Stage, recipe_to_dict
+from hyperpose_core.training.recommendation import EpochScore, recommend
 from hyperpose_core.training.run_folder import (
     BEST_CHECKPOINT,
     LAST_CHECKPOINT,
@@ -42,6 +43,7 @@ from hyperpose_core.training.run_folder import (
     stage_checkpoint,
 )
 from hyperpose_core.training.samples import Samples, epoch_generator
+from hyperpose_core.training.split import block_numbers
 from hyperpose_core.training.stages import enter_stage, learning_rate_factor, set_training_mode
 from hyperpose_core.training.step import Step, StepInputs, autocast_of, freed_memory_kept
 from hyperpose_core.training.validation import validate
@@ -92,7 +94,7 @@ class Trainer:
         self._loss = PoseLoss(
             options.position, options.orientation, options.position_weight, options.orientation_weight
         ).to(self._device)
-        self._best_score = float("inf")
+        self._least = self._last = EpochScore(0, np.zeros(0))
 
     def run(self, resume: bool = False) -> Path:
         """Train through all stages and epochs.
@@ -102,7 +104,7 @@ class Trainer:
                 come out as if it had not been interrupted.
 
         Returns:
-            the best checkpoint by held-out error, or the last where nothing is held out.
+            the recommended checkpoint: the last epoch's, unless an earlier one's is better beyond chance.
 
         Raises:
             HyperPoseError: the folder holds a run and `resume` is not set, or the run there is another one;
@@ -127,7 +129,7 @@ class Trainer:
             state = self._folder.state(identity, self._device)
         done = self._restore(state)
         if self._group.is_first:
-            for note in opening_notes(self._samples, self._preprocessing):
+            for note in opening_notes(self._samples, self.recipe, self._preprocessing):
                 tqdm.write(note)
         first = 0
         with freed_memory_kept():
@@ -138,12 +140,22 @@ class Trainer:
                 first += epochs
         if self._group.is_first:
             shutil.rmtree(self._cache / "features", ignore_errors=True)
-            for name in (BEST_CHECKPOINT, LAST_CHECKPOINT):
-                path = self._folder.path / name
-                trained = load_checkpoint(path)
-                save_checkpoint(path, calibrated(trained, self._samples, self._seed, str(self._device)))
+            self._finish()
         self._group.wait()
         return self._folder.path / BEST_CHECKPOINT
+
+    def _finish(self) -> None:
+        """Calibrate the last checkpoint and the recommended one, which may be the same."""
+        last, best = (self._folder.path / name for name in (LAST_CHECKPOINT, BEST_CHECKPOINT))
+        chosen = recommend(self._least, self._last, block_numbers(self._samples.validation))
+        trained = calibrated(load_checkpoint(last), self._samples, self._seed, str(self._device))
+        save_checkpoint(last, trained)
+        if chosen.epoch != self._last.epoch:
+            trained = calibrated(load_checkpoint(best), self._samples, self._seed, str(self._device))
+        save_checkpoint(best, replace(trained, training={**trained.training, "chosen": chosen.reason}))
+        self._folder.choose(chosen)
+        total = sum(self.recipe.stage_epochs())
+        tqdm.write(f"{BEST_CHECKPOINT} is of epoch {chosen.epoch} of {total}: {chosen.reason}")
 
     def _run_stage(
         self, number: int, stage: Stage, epochs: range, done: int, state: dict[str, Any] | None
@@ -240,22 +252,26 @@ class Trainer:
     def _finish_epoch(
         self, epoch: int, stage: int, loss: float, images_per_second: float, optimizer: torch.optim.Optimizer
     ) -> None:
-        position, orientation, uncertainty = validate(self.network, self._samples, self._device)
+        validation = validate(self.network, self._samples, self._device)
+        position, orientation = validation.medians()
         result = EpochResult(epoch + 1, stage + 1, loss, position, orientation, images_per_second)
-        score = position / self._samples.normalisation.scale + np.radians(orientation)
-        # NaN, where nothing is held out: the last is the best.
-        is_best = np.isnan(score) or score <= self._best_score
+        errors = validation.position_m / self._samples.normalisation.scale
+        self._last = EpochScore(result.epoch, errors + np.radians(validation.orientation_deg))
+        # Written so that the later one counts where nothing is held out, or no answer is finite.
+        is_best = not self._last.median > self._least.median
         if is_best:
-            self._best_score = float(score)
+            self._least = self._last
         self._folder.record(result)
         state = {
             "epochs": result.epoch,
-            "best_score": self._best_score,
+            "least_epoch": self._least.epoch,
+            "least_errors": torch.from_numpy(self._least.errors),
+            "last_errors": torch.from_numpy(self._last.errors),
             "network": self.network.state_dict(),
             "loss": self._loss.state_dict(),
             "optimizer": optimizer.state_dict(),
         }
-        self._folder.save(self._checkpoint(result, uncertainty), state, is_best)
+        self._folder.save(self._checkpoint(result, validation.uncertainty), state, is_best)
         held_out = (
             f"held-out medians {position:.3f} m, {orientation:.2f} deg, " if np.isfinite(position) else ""
         )
@@ -303,8 +319,10 @@ class Trainer:
             return 0
         self.network.load_state_dict(state["network"])
         self._loss.load_state_dict(state["loss"])
-        self._best_score = state["best_score"]
-        return int(state["epochs"])
+        least, last = (state[name].cpu().numpy() for name in ("least_errors", "last_errors"))
+        self._least = EpochScore(int(state["least_epoch"]), least)
+        self._last = EpochScore(int(state["epochs"]), last)
+        return self._last.epoch
 
 
 def _prepared_ahead(

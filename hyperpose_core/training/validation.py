@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 import torch
 
-from hyperpose_core.geometry.poses import orientation_errors_deg, position_errors
+from hyperpose_core.geometry.poses import Array, orientation_errors_deg, position_errors
 from hyperpose_core.models.base import PoseModel
 from hyperpose_core.models.output import PoseOutput
 from hyperpose_core.training.samples import Samples
@@ -17,16 +18,33 @@ from hyperpose_core.uncertainty.covariance import Uncertainty, pose_residuals
 _BATCH = 32
 
 
-@torch.no_grad()
-def validate(network: PoseModel, samples: Samples, device: torch.device) -> tuple[float, float, Uncertainty]:
-    """Return median position (m) and orientation (deg) errors and the covariance on held-out blocks.
+@dataclass(frozen=True, eq=False)
+class Validation:
+    """What a network makes of N frames held out.
 
-    NaN and an unknown covariance where nothing is held out. An answer that is not finite is an infinite
-    error, and says nothing of the covariance. Leaves the network in evaluation mode.
+    Attributes:
+        position_m: errors [N], metres; infinite where the answer is not finite.
+        orientation_deg: errors [N], degrees; infinite where the answer is not finite.
+        uncertainty: the covariance that the finite answers call for.
     """
+
+    position_m: Array
+    orientation_deg: Array
+    uncertainty: Uncertainty
+
+    def medians(self) -> tuple[float, float]:
+        """Return the median errors of position (m) and orientation (deg); NaN where nothing is held out."""
+        if not len(self.position_m):
+            return float("nan"), float("nan")
+        return float(np.median(self.position_m)), float(np.median(self.orientation_deg))
+
+
+@torch.no_grad()
+def validate(network: PoseModel, samples: Samples, device: torch.device) -> Validation:
+    """Ask a network about the frames held out; leaves it in evaluation mode."""
     held_out, data = samples.validation, samples.data
     if not held_out:
-        return float("nan"), float("nan"), Uncertainty.unknown()
+        return Validation(np.zeros(0), np.zeros(0), Uncertainty.unknown())
     network.eval()
     outputs = [
         network(samples.plain_batch(held_out[start : start + _BATCH], device).images)
@@ -43,11 +61,8 @@ def validate(network: PoseModel, samples: Samples, device: torch.device) -> tupl
     position_m[finite] = position_errors(answered[0], answered[2])
     orientation_deg[finite] = orientation_errors_deg(answered[1], answered[3])
     source = f"{len(held_out)} frames held out of training"
-    return (
-        float(np.median(position_m)),
-        float(np.median(orientation_deg)),
-        Uncertainty.from_residuals(*pose_residuals(*answered), source=source),
-    )
+    uncertainty = Uncertainty.from_residuals(*pose_residuals(*answered), source=source)
+    return Validation(position_m, orientation_deg, uncertainty)
 
 
 def _chosen_scenes(outputs: Sequence[PoseOutput]) -> npt.NDArray[np.int64]:

@@ -221,7 +221,8 @@ def _run_folder(folder: Path) -> Path:
     (folder / "history.csv").write_text(
         "epoch,stage,training_loss,position_median_m,orientation_median_deg,images_per_second\n1,1,2,3,4,5\n"
     )
-    state = {"epochs": 1, "best_score": 1.0, "network": {}, "loss": {}, "optimizer": {}}
+    errors = {"least_epoch": 1, "least_errors": torch.zeros(2), "last_errors": torch.zeros(2)}
+    state = {"epochs": 1, **errors, "network": {}, "loss": {}, "optimizer": {}}
     torch.save(state, folder / "training_state.pt")
     return folder
 
