@@ -25,6 +25,9 @@ from dataset_layouts import (
 
 from hyperpose_core.cli.main import main
 from hyperpose_core.dataset_check.check import check_dataset
+from hyperpose_core.dataset_check.coverage import measure_coverage
+from hyperpose_core.datasets import PosedImage, PosedImageSet
+from hyperpose_core.geometry.poses import Pose, rotation_vector_to_quaternion
 
 
 def check(path: Path, *options: str) -> int:
@@ -75,6 +78,24 @@ def test_jumps_and_gaps_in_time_are_counted(tmp_path: Path) -> None:
     assert test.motion.largest_step_to == "seq1/00015.png"
     assert test.stamps.gaps == 1
     assert test.stamps.longest_gap_s == pytest.approx(0.7)
+
+
+def test_the_nearest_training_frame_looks_the_same_way(tmp_path: Path) -> None:
+    """Where the camera turns on the spot, the frame nearest in position alone shows something else."""
+
+    def data(*views: tuple[float, float]) -> PosedImageSet:
+        poses = [
+            Pose(np.array([x, 0.0, 0.0]), rotation_vector_to_quaternion([0.0, np.radians(yaw), 0.0]))
+            for x, yaw in views
+        ]
+        return PosedImageSet("d", tuple(PosedImage(tmp_path / f"{p}", p, scene="s") for p in poses))
+
+    near = {"train": data((0.05, 86.0), (0.3, 22.0), (4.0, 0.0)), "test": data((0.0, 0.0))}
+    (room,) = measure_coverage(near)
+    np.testing.assert_allclose([room.distance_m[0], room.angle_deg[0]], [0.3, 22.0], atol=1e-6)
+    far = {"train": data((2.0, 170.0), (6.0, 3.0), (-300.0, 0.0)), "test": data((0.0, 0.0), (300.0, 0.0))}
+    (street,) = measure_coverage(far)
+    np.testing.assert_allclose([street.distance_m[0], street.angle_deg[0]], [6.0, 3.0], atol=1e-6)
 
 
 def test_a_report_is_written(tmp_path: Path) -> None:
@@ -187,7 +208,7 @@ def test_test_frames_may_be_elsewhere(
     (scene,) = json.loads((output / "check.json").read_text())["nearest_training_frame"]
     assert scene["test_frames"] == 130
     assert scene["distance_median_m"] == pytest.approx(0.08, abs=0.005)
-    assert scene["angle_median_deg"] == pytest.approx(4.0, abs=0.2)
+    assert scene["angle_median_deg"] == pytest.approx(3.8, abs=0.2)
 
 
 def test_extended_cambridge_is_checked_with_its_conditions(

@@ -26,14 +26,18 @@ from hyperpose_core.evaluation import (
 from hyperpose_core.evaluation.offline import (
     compare_estimates,
     estimate_images,
+    retrieve,
     sample_pictures,
     shift_between_worlds,
+    training_positions,
 )
 from hyperpose_core.evaluation.published import published_scene
 from hyperpose_core.evaluation.refined_scores import score_refined
 from hyperpose_core.inference.estimator import PoseEstimate, PoseEstimator
 from hyperpose_core.refinement.map_refiner import MapRefiner
 from hyperpose_core.refinement.offline import compare_refined, refine_images
+
+_NO_RETRIEVAL = "not measured: the checkpoint remembers no training images (`hyperpose baseline` measures it)"
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -60,6 +64,7 @@ def run(arguments: argparse.Namespace) -> int:
     estimates, milliseconds = estimate_images(estimator, data.images, arguments.batch_size)
     comparison = compare_estimates(estimator, data, estimates, milliseconds)
     refined = None if refiner is None else _refined(refiner, data, estimates)
+    retrieval = retrieve(estimator, data, estimates)
     scores = score(comparison)
     published = compare_with_published(scores) if arguments.compare else ()
     report = write_report(
@@ -70,8 +75,17 @@ def run(arguments: argparse.Namespace) -> int:
         pictures=sample_pictures(data.images, comparison),
         published=published,
         refined=refined,
+        retrieval=retrieval,
+        training_positions=training_positions(estimator.checkpoint, data),
     )
-    print_table(scores, published, refined=None if refined is None else score_refined(refined))
+    print_table(
+        scores,
+        published,
+        refined=None if refined is None else score_refined(refined),
+        retrieval=None if retrieval is None else score(retrieval).overall,
+    )
+    if retrieval is None:
+        print(f"\nretrieval beside the network: {_NO_RETRIEVAL}")
     print(f"\nreport: {report}")
     return 0
 
@@ -125,6 +139,7 @@ def _metadata(
         "precision": estimator.engine.precision,
         "batch_size": arguments.batch_size,
         "virtual_turns_deg": arguments.turns,
+        **({"retrieval": _NO_RETRIEVAL} if checkpoint.uncertainty.per_image is None else {}),
         **({} if refiner is None else {"map": refiner.map.source}),
         "threads": estimator.engine.threads,
         "versions": {

@@ -11,11 +11,15 @@ from hyperpose_core.datasets.records import PosedImage, PosedImageSet
 from hyperpose_core.geometry.poses import Array, orientation_errors_deg
 
 _ROWS_AT_ONCE = 256
+# What a turn weighs beside a move in choosing the nearest frame: a camera next to the test frame's that looks
+# elsewhere shows nothing of what it shows. In a wide place what is seen is farther away.
+_METRES_PER_RADIAN = 1.0
+_SHARE_OF_EXTENT = 0.05
 
 
 @dataclass(frozen=True, eq=False)
 class Coverage:
-    """One scene's test frames and the training frame nearest in position to each.
+    """One scene's test frames and the training frame nearest to each, in position and angle together.
 
     Attributes:
         scene: its name.
@@ -37,7 +41,7 @@ class Coverage:
 
 
 def measure_coverage(splits: Mapping[str, PosedImageSet]) -> tuple[Coverage, ...]:
-    """Find the nearest training frame of every test frame, scene by scene.
+    """Find the nearest training frame of every test frame, scene by scene, in position and angle together.
 
     Args:
         splits: the dataset's parts by name; without "train" and "test" the result is empty.
@@ -65,13 +69,19 @@ def _measure(
 ) -> Coverage:
     positions = np.array([image.pose.position for image in training])
     wanted = np.array([image.pose.position for image in test])
+    facing = np.array([image.pose.orientation for image in test])
+    training_facing = np.array([image.pose.orientation for image in training])
+    extent = float(np.linalg.norm(np.ptp(np.concatenate([positions, wanted]), axis=0)))
+    metres_per_radian = max(_METRES_PER_RADIAN, _SHARE_OF_EXTENT * extent)
     rows: list[int] = []
     for start in range(0, len(wanted), _ROWS_AT_ONCE):
-        differences = wanted[start : start + _ROWS_AT_ONCE, None] - positions
-        rows += np.argmin((differences**2).sum(axis=-1), axis=1).tolist()
+        part = slice(start, start + _ROWS_AT_ONCE)
+        metres = np.linalg.norm(wanted[part, None] - positions, axis=-1)
+        # 2 acos |q . p| is near enough to choose by; the angles that are told are not taken from it.
+        radians = 2 * np.arccos(np.clip(np.abs(facing[part] @ training_facing.T), 0.0, 1.0))
+        rows += np.argmin(metres + metres_per_radian * radians, axis=1).tolist()
     nearest = tuple(training[row] for row in rows)
-    facing = np.array([image.pose.orientation for image in test])
-    nearest_facing = np.array([image.pose.orientation for image in nearest])
+    nearest_facing = training_facing[rows]
     return Coverage(
         scene=scene,
         test=tuple(test),

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 from tqdm import tqdm
 
+from hyperpose_core.checkpoint.file import Checkpoint
 from hyperpose_core.datasets.records import PosedImage, PosedImageSet
 from hyperpose_core.errors import HyperPoseError, named
 from hyperpose_core.evaluation.comparison import Comparison
@@ -69,6 +70,53 @@ def compare_estimates(
         constant_covariance=None if uncertainty.per_image is None else uncertainty.covariance,
         up=data.world.up or checkpoint.world.up,
     )
+
+
+def retrieve(
+    estimator: PoseEstimator, data: PosedImageSet, estimates: Sequence[PoseEstimate]
+) -> Comparison | None:
+    """Give each frame the pose of the remembered training image that looks most alike to the network.
+
+    Returns:
+        None where the checkpoint remembers no training images.
+
+    Raises:
+        HyperPoseError: the data lies in another UTM zone than the checkpoint's world.
+    """
+    checkpoint = estimator.checkpoint
+    if checkpoint.uncertainty.per_image is None:
+        return None
+    memory = checkpoint.uncertainty.per_image.memory
+    poses: list[Pose | None] = []
+    for estimate in estimates:
+        known = np.flatnonzero(memory.scenes == estimate.scene_index)
+        if estimate.features is None or not np.isfinite(estimate.features).all() or not len(known):
+            poses.append(None)
+            continue
+        place = known[int(np.square(memory.features[known] - estimate.features).sum(axis=1).argmin())]
+        poses.append(Pose(memory.positions[place], memory.orientations[place]))
+    return compare_with_truth(
+        data,
+        poses,
+        None,
+        shift=shift_between_worlds(data, checkpoint.world),
+        up=data.world.up or checkpoint.world.up,
+    )
+
+
+def training_positions(checkpoint: Checkpoint, data: PosedImageSet) -> dict[str, Array]:
+    """Return where a network was trained, [M, 3] metres, by the names of a comparison's scenes."""
+    if checkpoint.region is None:
+        return {}
+    regions = checkpoint.region.positions
+    by_scene = dict(zip(checkpoint.scenes, regions, strict=False))
+    positions = {}
+    labels = {published_scene(image.scene, image.sequence): image.scene for image in data.images}
+    for label, scene in labels.items():
+        found = regions[0] if len(regions) == 1 else by_scene.get(scene)
+        if found is not None:
+            positions[label] = found
+    return positions
 
 
 def compare_with_truth(

@@ -17,6 +17,7 @@ from hyperpose_core.files import replacing
 INK = "#1f2933"
 MUTED = "#7b8794"
 TRUTH = "#9aa5b1"
+TRAINING = "#d3dae1"
 FAILURE = "#d00000"
 POSITION = "#1d6fa5"
 ORIENTATION = "#c8553d"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -21,6 +22,7 @@ from hyperpose_core.evaluation.metrics import Scores, frame_errors
 from hyperpose_core.evaluation.plot_style import group_labels, save_figure
 from hyperpose_core.evaluation.refined_plots import sources_cumulative_figure, sources_timeline_figure
 from hyperpose_core.evaluation.trajectory_plot import trajectory_figure
+from hyperpose_core.geometry.poses import Array
 
 _DOTS_PER_INCH = 120
 
@@ -35,7 +37,11 @@ class Plot:
 
 
 def write_plots(
-    directory: Path, comparison: Comparison, scores: Scores, refined: Comparison | None = None
+    directory: Path,
+    comparison: Comparison,
+    scores: Scores,
+    refined: Comparison | None = None,
+    training_positions: Mapping[str, Array] | None = None,
 ) -> tuple[Plot, ...]:
     """Draw every plot that the data has something for, as PNG files in an existing folder.
 
@@ -43,6 +49,7 @@ def write_plots(
         directory: the folder.
         comparison: the estimates.
         scores: their figures.
+        training_positions: where the network was trained, of each scene, [M, 3] metres; None draws none.
         refined: what a landmark map made of the same frames, unanswered where it verified nothing; None
             where no map was asked.
     """
@@ -50,7 +57,7 @@ def write_plots(
     plots = [] if refined is None else _refined_plots(directory, comparison, refined)
     plots += [
         _save(
-            trajectory_figure(comparison, errors),
+            trajectory_figure(comparison, errors, training_positions),
             directory / "trajectory.png",
             "Trajectory from above",
             "Each estimate is tied to its true position by a line and coloured by its position error.",

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from hyperpose_core.errors import HyperPoseError
 from hyperpose_core.evaluation.comparison import Comparison
 from hyperpose_core.evaluation.documents import plain_data
-from hyperpose_core.evaluation.metrics import Scores, score
+from hyperpose_core.evaluation.metrics import Scores, Summary, score
 from hyperpose_core.evaluation.plots import Plot, write_plots
 from hyperpose_core.evaluation.published import PublishedComparison
 from hyperpose_core.evaluation.refined_scores import RefinedScores, score_refined
@@ -39,6 +39,7 @@ from hyperpose_core.evaluation.tum import (
     write_tum_files,
 )
 from hyperpose_core.files import replace_text
+from hyperpose_core.geometry.poses import Array
 
 REPORT_FILE = "report.html"
 RESULTS_FILE = "results.json"
@@ -72,6 +73,8 @@ def write_report(
     pictures: Sequence[PictureRow] = (),
     published: Sequence[PublishedComparison] = (),
     refined: Comparison | None = None,
+    retrieval: Comparison | None = None,
+    training_positions: Mapping[str, Array] | None = None,
 ) -> Path:
     """Score a comparison and write everything about it into a folder.
 
@@ -88,6 +91,9 @@ def write_report(
         published: published figures to set beside the result (`compare_with_published`).
         refined: what a landmark map made of the same frames, unanswered where it verified nothing; None where
             no map was asked. Its poses are written to `refined.tum`.
+        retrieval: the same frames with the poses of the training images that look most alike: a network that
+            is no better has learned nothing but these. None where it remembers none.
+        training_positions: of each scene, [M, 3] metres, drawn under the trajectory; None draws none.
 
     Returns:
         path of `report.html`.
@@ -98,7 +104,8 @@ def write_report(
     directory = Path(directory)
     scores = score(comparison)
     refined_scores = None if refined is None else score_refined(refined)
-    document = results_document(scores, title, metadata or {}, published, refined_scores)
+    retrieval_scores = None if retrieval is None else score(retrieval).overall
+    document = results_document(scores, title, metadata or {}, published, refined_scores, retrieval_scores)
     try:
         directory.mkdir(parents=True, exist_ok=True)
         results = json.dumps(document, indent=2, allow_nan=False, ensure_ascii=False)
@@ -106,9 +113,11 @@ def write_report(
         write_tum_files(directory, comparison)
         if refined is not None:
             write_estimates(directory / REFINED_FILE, refined)
-        plots = write_plots(directory, comparison, scores, refined)
+        plots = write_plots(directory, comparison, scores, refined, training_positions)
         report = directory / REPORT_FILE
-        page = _render(document, comparison, scores, plots, pictures, published, refined_scores)
+        page = _render(
+            document, comparison, scores, plots, pictures, published, refined_scores, retrieval_scores
+        )
         replace_text(report, page, "report")
     except OSError as error:
         raise HyperPoseError(f"{directory}: cannot write the report: {error.strerror or error}") from error
@@ -121,6 +130,7 @@ def results_document(
     metadata: Mapping[str, object],
     published: Sequence[PublishedComparison] = (),
     refined: RefinedScores | None = None,
+    retrieval: Summary | None = None,
 ) -> dict[str, Any]:
     """Return what `results.json` holds: plain data without NaN or infinity, which become null."""
     return {
@@ -130,6 +140,7 @@ def results_document(
         "units": {"position": "m", "orientation": "deg", "timing": "ms"},
         **plain_data(asdict(scores)),
         "refined": None if refined is None else plain_data(asdict(refined)),
+        "retrieval": None if retrieval is None else plain_data(asdict(retrieval)),
         "published": [
             {"scene": item.scene, "note": item.note, "results": [asdict(result) for result in item.results]}
             for item in published
@@ -145,6 +156,7 @@ def _render(
     pictures: Sequence[PictureRow],
     published: Sequence[PublishedComparison],
     refined: RefinedScores | None,
+    retrieval: Summary | None,
 ) -> str:
     environment = Environment(
         autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
@@ -170,7 +182,9 @@ def _render(
     return environment.from_string(source).render(
         title=document["title"],
         metadata=document["metadata"],
+        epoch=_epoch(document["metadata"]),
         scores=scores,
+        retrieval=retrieval,
         refined=refined,
         plots=plots,
         picture_rows=pictures,
@@ -179,6 +193,14 @@ def _render(
         refined_file=REFINED_FILE,
         tum_has_stamps=has_usable_stamps(comparison),
     )
+
+
+def _epoch(metadata: Mapping[str, Any]) -> str:
+    """Say of which epoch the network is and why it was chosen, where its training says so; else ""."""
+    training = metadata.get("training")
+    if not isinstance(training, Mapping) or "chosen" not in training:
+        return ""
+    return f"The network is of epoch {training.get('epochs')}: {training['chosen']}"
 
 
 def _text(value: object) -> str:

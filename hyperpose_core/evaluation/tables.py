@@ -66,13 +66,18 @@ def print_table(
     published: Sequence[PublishedComparison] = (),
     stream: TextIO | None = None,
     refined: RefinedScores | None = None,
+    retrieval: Summary | None = None,
 ) -> None:
     """Print the scores, and published figures beside them, to a stream (the standard output by default)."""
-    print(format_table(scores, published, refined), file=sys.stdout if stream is None else stream)
+    table = format_table(scores, published, refined, retrieval)
+    print(table, file=sys.stdout if stream is None else stream)
 
 
 def format_table(
-    scores: Scores, published: Sequence[PublishedComparison] = (), refined: RefinedScores | None = None
+    scores: Scores,
+    published: Sequence[PublishedComparison] = (),
+    refined: RefinedScores | None = None,
+    retrieval: Summary | None = None,
 ) -> str:
     """The scores as a text table: all frames, then scenes and conditions where there are several.
 
@@ -80,8 +85,11 @@ def format_table(
         scores: the network's.
         published: published figures to set beside them.
         refined: what a landmark map made of the same frames, where one was asked.
+        retrieval: the poses of the training images that look most alike, where they are known.
     """
     blocks = [_errors_block(scores.overall), _rows_block(_groups(scores))]
+    if retrieval is not None:
+        blocks.append(_retrieval_block(scores.overall, retrieval))
     if refined is not None:
         blocks.append(_refined_block(scores.overall, refined))
     if scores.drops:
@@ -130,6 +138,13 @@ def _rows_block(summaries: Sequence[Summary]) -> str:
                 "-" if summary.timing is None else f"{summary.timing.median_ms:.1f}",
             ]
         )
+    return _align(rows)
+
+
+def _retrieval_block(network: Summary, retrieval: Summary) -> str:
+    rows = [["poses of", "median m", "p95 m", "median deg", "p95 deg"]]
+    for name, summary in (("network", network), ("training image that looks most alike", retrieval)):
+        rows.append([name, *_figures(summary)])
     return _align(rows)
 
 

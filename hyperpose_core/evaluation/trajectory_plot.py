@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from math import ceil, sqrt
 
 import numpy as np
@@ -18,21 +19,30 @@ from hyperpose_core.evaluation.plot_style import (
     ERROR_COLOURS,
     FAILURE,
     MUTED,
+    TRAINING,
     TRUTH,
     finite_limit,
     new_figure,
     style_axes,
 )
 from hyperpose_core.evaluation.viewpoint import plan_view
+from hyperpose_core.geometry.poses import Array
 
 _LARGEST_SIDE = 8.0
 _SMALLEST_SIDE = 4.0
 
 
-def trajectory_figure(comparison: Comparison, errors: FrameErrors) -> Figure:
+def trajectory_figure(
+    comparison: Comparison, errors: FrameErrors, training_positions: Mapping[str, Array] | None = None
+) -> Figure:
     """Draw one panel a scene, with equal scales along both axes.
 
     The view is fitted to the truth and to 95% of the estimates; how many lie outside is written on it.
+
+    Args:
+        comparison: the estimates.
+        errors: theirs.
+        training_positions: where the network was trained, of each scene, [M, 3] metres; None draws none.
     """
     scenes = sorted(set(comparison.scenes))
     labels = np.asarray(comparison.scenes)
@@ -48,6 +58,7 @@ def trajectory_figure(comparison: Comparison, errors: FrameErrors) -> Figure:
     norm = Normalize(0.0, finite_limit(errors.position_m, 0.95))
     handles: dict[str, Artist] = {}
     for axes, panel, scene in zip(grid, panels, scenes, strict=False):
+        panel.draw_training(axes, (training_positions or {}).get(scene))
         dots = panel.draw(axes, norm)
         style_axes(axes, scene if len(panels) > 1 else "")
         artists, names = axes.get_legend_handles_labels()
@@ -90,6 +101,15 @@ class _Panel:
         """Widen the shorter side of the view, so that panels of different shapes line up."""
         middle, half = (self.low + self.high) / 2.0, float((self.high - self.low).max()) / 2.0
         self.low, self.high = middle - half, middle + half
+
+    def draw_training(self, axes: Axes, positions: Array | None) -> None:
+        """Draw where the network was trained, under everything else."""
+        if positions is None or not len(positions):
+            return
+        places = self.view.project(positions)
+        axes.scatter(
+            places[:, 0], places[:, 1], s=26, color=TRAINING, label="training", zorder=0.5, linewidths=0
+        )
 
     def draw(self, axes: Axes, norm: Normalize) -> PathCollection:
         """Draw the panel; returns what the colour bar belongs to."""
