@@ -76,7 +76,7 @@ def run(arguments: argparse.Namespace) -> int:
         published=published,
         refined=refined,
         retrieval=retrieval,
-        training_positions=training_positions(estimator.checkpoint, data),
+        training_positions=training_positions(estimator, data),
     )
     print_table(
         scores,

@@ -8,7 +8,6 @@ from collections.abc import Sequence
 import numpy as np
 from tqdm import tqdm
 
-from hyperpose_core.checkpoint.file import Checkpoint
 from hyperpose_core.datasets.records import PosedImage, PosedImageSet
 from hyperpose_core.errors import HyperPoseError, named
 from hyperpose_core.evaluation.comparison import Comparison
@@ -104,8 +103,9 @@ def retrieve(
     )
 
 
-def training_positions(checkpoint: Checkpoint, data: PosedImageSet) -> dict[str, Array]:
+def training_positions(estimator: PoseEstimator, data: PosedImageSet) -> dict[str, Array]:
     """Return where a network was trained, [M, 3] metres, by the names of a comparison's scenes."""
+    checkpoint = estimator.checkpoint
     if checkpoint.region is None:
         return {}
     regions = checkpoint.region.positions
