@@ -48,7 +48,7 @@ REFINEMENT = RefinementHealth(
     map=Path("/nets/town.map"),
     counts=FrameCounts(60, 20, {"no_pose": 5}, {"error": 2}, {"superseded": 32}, 1, 0),
     latencies=(StageLatency("features", 40.0, 50.0),),
-    answers=TrustSummary(50, 5, {"no_pose": 5}),
+    trust=TrustSummary(50, 5, {"no_pose": 5}),
     problem="",
 )
 HEALTHY = NodeHealth(
@@ -131,7 +131,7 @@ def test_every_value_and_every_problem_reaches_the_topic(peer: TestPeer) -> None
         ({"refinement": REFINEMENT}, []),
         ({"refinement": replace(REFINEMENT, problem="no map beside it")}, ["no map beside it"]),
         (
-            {"refinement": replace(REFINEMENT, answers=TrustSummary(50, 40, {"no_pose": 40}))},
+            {"refinement": replace(REFINEMENT, trust=TrustSummary(50, 40, {"no_pose": 40}))},
             ["no pose of 40 of the latest 50 images", "no_pose"],
         ),
         ({}, []),

@@ -30,7 +30,7 @@ START_NS = 1_403_536_564_123_456_789
 
 
 def a_walk(frames: int = 40, **fields) -> Comparison:
-    """A curved path and estimates near it; frame 7 was not answered."""
+    """A curved path and estimates near it; frame 7 has no estimate."""
     generator = np.random.default_rng(5)
     angles = np.linspace(0.0, 5.0, frames)
     looks_ahead = Pose(np.zeros(3), [0.5, -0.5, 0.5, -0.5])
@@ -99,7 +99,7 @@ def test_tum_files_are_read_back_by_evo(full_report):
     np.testing.assert_allclose(truth.positions_xyz, comparison.true_positions, atol=1e-9)
     np.testing.assert_allclose(truth.orientations_quat_wxyz, comparison.true_orientations, atol=1e-9)
     np.testing.assert_allclose(
-        estimate.positions_xyz, comparison.estimated_positions[comparison.answered], atol=1e-9
+        estimate.positions_xyz, comparison.estimated_positions[comparison.estimated], atol=1e-9
     )
     first_line = (folder / "ground_truth.tum").read_text().splitlines()[1]
     assert first_line.startswith("1403536564.123456789 ")
@@ -116,8 +116,8 @@ def test_evo_finds_the_same_errors(full_report):
     angle = metrics.APE(metrics.PoseRelation.rotation_angle_deg)
     angle.process_data((truth, estimate))
 
-    rows = comparison.answered
-    answered = score(
+    rows = comparison.estimated
+    estimated = score(
         Comparison(
             comparison.estimated_positions[rows],
             comparison.estimated_orientations[rows],
@@ -125,7 +125,7 @@ def test_evo_finds_the_same_errors(full_report):
             comparison.true_orientations[rows],
         )
     ).overall
-    for ours, theirs in ((answered.position_m, position), (answered.orientation_deg, angle)):
+    for ours, theirs in ((estimated.position_m, position), (estimated.orientation_deg, angle)):
         assert ours.median == pytest.approx(theirs.get_statistic(metrics.StatisticsType.median), abs=1e-6)
         assert ours.mean == pytest.approx(theirs.get_statistic(metrics.StatisticsType.mean), abs=1e-6)
         assert ours.maximum == pytest.approx(theirs.get_statistic(metrics.StatisticsType.max), abs=1e-6)
@@ -222,7 +222,7 @@ def test_the_report_says_what_a_reader_looks_for(full_report):
         "A walk &lt;script&gt;",
         f"{overall.position_m.median:.3f} m",
         f"{overall.orientation_deg.median:.2f}&deg;",
-        "1 of 40 frames were not answered",
+        "1 of 40 frames have no estimate",
         "frame 12: 0.4 m",
         "dusk",
         "MS-HyperPose",

@@ -78,7 +78,7 @@ def test_unanswered_frames_count_when_they_should() -> None:
     log.add_covariance(SECOND, np.eye(6))
     assert len(log.comparison()) == 1
     everything = log.comparison(count_unanswered=True)
-    assert everything.answered.tolist() == [False, True, False, False]
+    assert everything.estimated.tolist() == [False, True, False, False]
 
 
 def test_what_a_map_verified_stands_beside_the_same_frames() -> None:
@@ -91,7 +91,7 @@ def test_what_a_map_verified_stands_beside_the_same_frames() -> None:
         log.add_verified(SECOND * index, pose(index + 0.01), 1e-4 * np.eye(6))
     refined = log.refined()
     assert refined is not None and len(refined) == 4
-    assert refined.answered.tolist() == [False, True, False, True]
+    assert refined.estimated.tolist() == [False, True, False, True]
     scores = score_refined(refined)
     assert (scores.verified, scores.verified_share) == (2, 0.5)
     assert scores.scores is not None and scores.scores.overall.position_m.median == pytest.approx(0.01)
@@ -111,7 +111,7 @@ def test_a_verified_pose_on_the_estimates_topic_is_not_scored_as_the_networks(ne
     log.add_estimate(2 * SECOND, pose(2.01))
     log.add_verified(2 * SECOND, pose(2.01), 1e-4 * np.eye(6))
     comparison, refined = log.comparison(), log.refined()
-    assert comparison.answered.tolist() == [True, False]
+    assert comparison.estimated.tolist() == [True, False]
     assert comparison.estimated_positions[0, 0] == 1.5
     assert comparison.covariances is not None and comparison.covariances[0, 0, 0] == 1.0
     assert refined is not None and refined.estimated_positions[:, 0].tolist() == [1.01, 2.01]

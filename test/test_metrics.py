@@ -93,7 +93,7 @@ def test_an_estimate_that_is_not_finite_is_a_failure(value):
 def test_when_most_frames_are_not_answered_the_median_is_infinite():
     scores = score(without_answer(compare([0.1] * 5, [1.0] * 5), [0, 1, 2]))
     assert scores.overall.position_m.median == scores.overall.orientation_deg.p95 == np.inf
-    assert "3 of them not answered" in format_table(scores)
+    assert "3 of them without an estimate" in format_table(scores)
 
 
 def test_a_quaternion_of_zeros_is_a_failure():

@@ -21,7 +21,7 @@ from hyperpose_core.inference.estimator import PoseEstimator
 from hyperpose_core.training.recipe import load_recipe
 from hyperpose_core.training.trainer import Trainer
 from hyperpose_core.uncertainty.covariance import Uncertainty
-from hyperpose_core.uncertainty.feature_distance import Answers, TrainingMemory
+from hyperpose_core.uncertainty.feature_distance import Predictions, TrainingMemory
 from hyperpose_core.uncertainty.fit import CHI_SQUARE_3, HeldOut, calibrate, squared_mahalanobis
 
 STILL = np.array([[1.0, 0.0, 0.0, 0.0]])
@@ -55,8 +55,8 @@ def held_out_at(
     if degrees_of_freedom is not None:
         normal /= np.sqrt(generator.chisquare(degrees_of_freedom, (2, count, 1)) / degrees_of_freedom)
     position, rotation = normal * (scale * (0.1 + 0.2 * distances))[:, np.newaxis]
-    answers = Answers(features, np.zeros((count, 3)), np.repeat(STILL, count, axis=0), chosen)
-    return HeldOut(answers, position, rotation / 10.0, np.arange(count) * blocks // count)
+    predictions = Predictions(features, np.zeros((count, 3)), np.repeat(STILL, count, axis=0), chosen)
+    return HeldOut(predictions, position, rotation / 10.0, np.arange(count) * blocks // count)
 
 
 def constant_of(held_out: HeldOut) -> Uncertainty:
@@ -82,7 +82,7 @@ def test_regions_hold_what_they_promise_on_new_frames(degrees_of_freedom: float 
         for _ in range(2)
     )
     constant = constant_of(known)
-    covariances = calibrate(constant, known, line_memory()).covariances(new.answers)
+    covariances = calibrate(constant, known, line_memory()).covariances(new.predictions)
     for part, residuals in (
         (slice(0, 3), new.position_residuals),
         (slice(3, 6), new.rotation_residuals),
@@ -105,13 +105,13 @@ def test_few_blocks_that_differ_promise_less_than_their_errors_alone() -> None:
         drawn = held_out_at(generator, np.full(160, 1.0), 4, scale=scales)
         first, last = np.arange(160) < 120, np.arange(160) >= 120
         known = HeldOut(
-            drawn.answers.rows(first),
+            drawn.predictions.rows(first),
             drawn.position_residuals[first],
             drawn.rotation_residuals[first],
             drawn.blocks[first],
         )
         constant = constant_of(known)
-        new = drawn.answers.rows(last)
+        new = drawn.predictions.rows(last)
         for uncertainty, results in ((calibrate(constant, known, line_memory()), held), (constant, naive)):
             results.append(coverage(uncertainty.covariances(new)[:, :3, :3], drawn.position_residuals[last]))
     assert np.mean(held, axis=0)[1] > np.mean(naive, axis=0)[1] + 0.04
@@ -123,8 +123,8 @@ def test_beyond_all_that_was_measured_covariances_grow_steeply_and_never_past_ha
     known = held_out_at(generator, generator.uniform(0, 3, 300), 6)
     uncertainty = calibrate(constant_of(known), known, line_memory())
     distances = np.array([0.0, 3.0, 6.0, 12.0, 1e4])
-    answers = held_out_at(generator, distances, 1).answers
-    covariances = uncertainty.covariances(answers)
+    predictions = held_out_at(generator, distances, 1).predictions
+    covariances = uncertainty.covariances(predictions)
     position, rotation = (
         np.sqrt(np.trace(covariances[:, part, part], axis1=1, axis2=2)) for part in (slice(0, 3), slice(3, 6))
     )
@@ -141,10 +141,10 @@ def test_an_estimate_away_from_all_training_poses_is_trusted_less() -> None:
     offsets = away[:, np.newaxis] * np.array([1.0, 0.0, 0.0])
     known = replace(
         known,
-        answers=known.answers._replace(positions=offsets),
+        predictions=known.predictions._replace(positions=offsets),
         position_residuals=known.position_residuals * (1 + 2 * away)[:, np.newaxis],
     )
-    covariances = calibrate(constant_of(known), known, line_memory()).covariances(known.answers)
+    covariances = calibrate(constant_of(known), known, line_memory()).covariances(known.predictions)
     order = np.argsort(away)
     assert covariances[order[-1], 0, 0] > 9 * covariances[order[0], 0, 0]
 
@@ -164,7 +164,7 @@ def test_scenes_have_scales_of_their_own_where_enough_blocks_tell() -> None:
     )
     uncertainty = calibrate(constant_of(known), known, memory)
     new = held_out_at(generator, np.full(5, 1.0), 1, np.arange(5))
-    covariances = uncertainty.covariances(new.answers)
+    covariances = uncertainty.covariances(new.predictions)
     deviations = np.sqrt(covariances[:, 0, 0])
     assert deviations[1] == pytest.approx(20 * deviations[0], rel=0.4)
     assert deviations[0] < deviations[2] < deviations[1], "one block of a scene: what all scenes say"
@@ -176,16 +176,16 @@ def test_one_block_or_none_tells_no_images_apart() -> None:
     known = held_out_at(np.random.default_rng(5), np.full(40, 1.0), 1)
     constant = constant_of(known)
     uncertainty = calibrate(constant, known, line_memory())
-    np.testing.assert_array_equal(uncertainty.covariances(known.answers)[7], constant.covariance)
+    np.testing.assert_array_equal(uncertainty.covariances(known.predictions)[7], constant.covariance)
 
 
 def test_an_answer_that_is_not_finite_gets_the_largest_covariance() -> None:
     known = held_out_at(np.random.default_rng(6), np.full(60, 1.0), 3)
     uncertainty = calibrate(constant_of(known), known, line_memory())
-    answers = Answers(*(values.copy() for values in known.answers))
-    answers.positions[3, 1] = np.nan
-    answers.features[5, 0] = np.inf
-    covariances = uncertainty.covariances(answers)
+    predictions = Predictions(*(values.copy() for values in known.predictions))
+    predictions.positions[3, 1] = np.nan
+    predictions.features[5, 0] = np.inf
+    covariances = uncertainty.covariances(predictions)
     assert np.isfinite(covariances).all()
     unknown = Uncertainty.unknown().covariance
     assert [np.array_equal(covariance, unknown) for covariance in covariances[2:7]] == [0, 1, 0, 1, 0]
@@ -208,7 +208,7 @@ def calibrated_checkpoint(tiny_checkpoint: Path, tmp_path_factory: pytest.TempPa
     """The tiny network with a memory of ten drawn images, errors drawn for ten others."""
     estimator = PoseEstimator.load(tiny_checkpoint, "cpu")
     seen, held = (
-        estimator.ask(torch.stack([estimator.preprocess(draw_image(seed)) for seed in seeds]))[0]
+        estimator.predict(torch.stack([estimator.preprocess(draw_image(seed)) for seed in seeds]))[0]
         for seeds in (range(10), range(10, 30))
     )
     memory = TrainingMemory(seen.features, seen.positions, seen.orientations, seen.scenes)

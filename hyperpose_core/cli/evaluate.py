@@ -91,10 +91,10 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _refined(refiner: MapRefiner, data: PosedImageSet, estimates: Sequence[PoseEstimate]) -> Comparison:
-    answers = refine_images(refiner, data.images, estimates)
-    for reason, count in answers.reasons.items():
+    refined = refine_images(refiner, data.images, estimates)
+    for reason, count in refined.reasons.items():
         print(f"not verified by the map: {count} of {len(estimates)} frames: {reason}")
-    return compare_refined(answers, data, refiner)
+    return compare_refined(refined, data, refiner)
 
 
 def _make_folder(path: Path) -> None:

@@ -114,11 +114,11 @@ def _localised(content: LandmarkMap, paths: Sequence[Path]) -> dict[str, Pose]:
     refiner = Refiner(content)
     poses = {}
     for path in paths:
-        answer = refiner.refine(read_photograph(path, content.cameras[0]), content.cameras[0])
-        if answer.pose is None or not answer.verified:
-            print(f"{path}: not localised: {answer.reason.value if answer.reason else 'no pose'}")
+        localised = refiner.refine(read_photograph(path, content.cameras[0]), content.cameras[0])
+        if localised.pose is None or not localised.verified:
+            print(f"{path}: not localised: {localised.reason.value if localised.reason else 'no pose'}")
             continue
-        where = ", ".join(f"{value:.3f}" for value in answer.pose.position)
-        print(f"{path}: position [{where}] m, {answer.inliers} landmarks")
-        poses[path.name] = answer.pose
+        where = ", ".join(f"{value:.3f}" for value in localised.pose.position)
+        print(f"{path}: position [{where}] m, {localised.inliers} landmarks")
+        poses[path.name] = localised.pose
     return poses

@@ -69,20 +69,24 @@ def _predict(path: Path, estimator: PoseEstimator, refiner: MapRefiner | None) -
 
 
 def _refine(refiner: MapRefiner, path: Path, image: RgbImage, estimate: PoseEstimate) -> dict[str, object]:
-    """Ask the map, say what it answers and return what changes in the image's row."""
+    """Refine with the map, print the result and return what changes in the image's row."""
     try:
-        answer = refiner.refine(image, estimate)
+        refinement = refiner.refine(image, estimate)
     except HyperPoseError as error:
         print(f"{path}: not refined: {error}")
         return {"source": "network", "verified": False, "inliers": 0}
-    row: dict[str, object] = {"source": "network", "verified": answer.verified, "inliers": answer.inliers}
-    if answer.pose is None or answer.covariance is None or not answer.verified:
-        reason = "no pose" if answer.reason is None else answer.reason.value
+    row: dict[str, object] = {
+        "source": "network",
+        "verified": refinement.verified,
+        "inliers": refinement.inliers,
+    }
+    if refinement.pose is None or refinement.covariance is None or not refinement.verified:
+        reason = "no pose" if refinement.reason is None else refinement.reason.value
         print(f"{path}: the map does not confirm a pose: {reason}")
         return row
-    where = _pose_text(answer.pose, answer.covariance, digits=4)
-    print(f"{path}: verified by the map: {where}, {answer.inliers} landmarks")
-    return row | {"source": "map"} | _pose_columns(answer.pose)
+    where = _pose_text(refinement.pose, refinement.covariance, digits=4)
+    print(f"{path}: verified by the map: {where}, {refinement.inliers} landmarks")
+    return row | {"source": "map"} | _pose_columns(refinement.pose)
 
 
 def _line(path: Path, estimate: PoseEstimate) -> str:

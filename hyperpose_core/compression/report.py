@@ -90,6 +90,6 @@ def accuracy_lines(compression: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
 def _change(error: Mapping[str, Any], unit: str) -> str:
     before, after, change = (error[key] for key in ("before", "after", "change_percent"))
     if before is None or after is None:
-        return "not known: frames were not answered"
+        return "not known: some frames have no estimate"
     percent = "" if change is None else f" ({change:+.2f} %)"
     return f"{before:.4g} {unit} before, {after:.4g} {unit} after{percent}"

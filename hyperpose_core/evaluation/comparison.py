@@ -22,7 +22,7 @@ class Comparison:
     Poses are camera-to-world: positions are camera centres in the world frame, in metres; orientations are
     quaternions (w, x, y, z) that turn vectors of the camera's optical frame (x right, y down, z forward) to
     the world frame. Truth must be finite. An estimate with a value that is not finite, or with a quaternion
-    of zeros, stands for a frame that was not answered: it stays in and counts as a failure.
+    of zeros, stands for a frame without an estimate: it stays in and counts as a failure.
 
     Attributes:
         estimated_positions: [N, 3] m.
@@ -148,7 +148,7 @@ class Comparison:
         )
 
     @property
-    def answered(self) -> NDArray[np.bool_]:
+    def estimated(self) -> NDArray[np.bool_]:
         """[N] True where the estimate is a pose: all values finite and a quaternion that is not zero."""
         finite = np.isfinite(self.estimated_positions).all(axis=1)
         finite &= np.isfinite(self.estimated_orientations).all(axis=1)

@@ -106,7 +106,7 @@ def condition_drops(
 
     Args:
         pairs: what `pair_frames` found.
-        position_m: errors [N], or [S, N] of S runs; infinite where a frame was not answered.
+        position_m: errors [N], or [S, N] of S runs; infinite without an estimate.
         orientation_deg: of the same shape.
         bootstrap: how intervals are made.
     """

@@ -151,7 +151,7 @@ def frame_consistency(comparison: Comparison, part: slice, constant: bool = Fals
         covariances = np.repeat(comparison.constant_covariance[np.newaxis], len(comparison), axis=0)
     if covariances is None:
         raise ValueError("the comparison has no covariances")
-    usable = np.flatnonzero(comparison.answered & _positive_definite(covariances))
+    usable = np.flatnonzero(comparison.estimated & _positive_definite(covariances))
     residuals = np.hstack(
         pose_residuals(
             comparison.estimated_positions[usable],

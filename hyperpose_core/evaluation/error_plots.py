@@ -97,7 +97,7 @@ def timeline_figure(comparison: Comparison, errors: FrameErrors) -> Figure:
                 "x",
                 color=FAILURE,
                 transform=axes.get_xaxis_transform(),
-                label="not answered",
+                label="no estimate",
             )
         axes.set_ylabel(ERROR_NAMES[index])
         style_axes(axes)
@@ -148,8 +148,8 @@ def group_figure(comparison: Comparison, errors: FrameErrors) -> Figure:
     figure = new_figure(10.0, 4.0)
     for index, axes in enumerate(figure.subplots(1, 2)):
         values = (errors.position_m, errors.orientation_deg)[index]
-        answered = [values[rows][np.isfinite(values[rows])] for _, rows in groups]
-        boxes = axes.boxplot(answered, whis=(5, 95), showfliers=False, patch_artist=True, widths=0.5)
+        estimated = [values[rows][np.isfinite(values[rows])] for _, rows in groups]
+        boxes = axes.boxplot(estimated, whis=(5, 95), showfliers=False, patch_artist=True, widths=0.5)
         for box in boxes["boxes"]:
             box.set(facecolor=_COLOUR[index], alpha=0.45, edgecolor=_COLOUR[index])
         for median in boxes["medians"]:

@@ -26,7 +26,7 @@ HEADING_BIN_DEG = 30.0
 
 @dataclass(frozen=True, eq=False)
 class FrameErrors:
-    """Errors of each frame, infinite where the frame was not answered.
+    """Errors of each frame, infinite without an estimate.
 
     Attributes:
         position_m: [N] distance between the estimated and the true camera centre, m.
@@ -138,15 +138,15 @@ def score(comparison: Comparison) -> Scores:
 
 
 def frame_errors(comparison: Comparison) -> FrameErrors:
-    """Errors of each frame; infinite, not NaN, where a frame was not answered, so that no median hides it."""
-    answered = comparison.answered
+    """Errors of each frame; infinite, not NaN, without an estimate, so that no median hides it."""
+    estimated = comparison.estimated
     position = np.full(len(comparison), np.inf)
     orientation = np.full(len(comparison), np.inf)
-    position[answered] = position_errors(
-        comparison.estimated_positions[answered], comparison.true_positions[answered]
+    position[estimated] = position_errors(
+        comparison.estimated_positions[estimated], comparison.true_positions[estimated]
     )
-    orientation[answered] = orientation_errors_deg(
-        comparison.estimated_orientations[answered], comparison.true_orientations[answered]
+    orientation[estimated] = orientation_errors_deg(
+        comparison.estimated_orientations[estimated], comparison.true_orientations[estimated]
     )
     return FrameErrors(position, orientation)
 

@@ -133,7 +133,7 @@ def compare_with_truth(
 
     Args:
         data: images with true poses.
-        poses: the estimates, in the estimator's world; None for a frame that was not answered.
+        poses: the estimates, in the estimator's world; None for a frame without an estimate.
         milliseconds: what each took, or None.
         shift: what takes positions of the data's world to the estimator's, [3] metres.
         covariances: of the estimates, or None.
@@ -202,8 +202,8 @@ def _frame_in_every_condition(comparison: Comparison, errors: FrameErrors) -> li
 
 
 def _picture(record: PosedImage, index: int, comparison: Comparison, errors: FrameErrors) -> Picture:
-    text = "not answered"
-    if comparison.answered[index]:
+    text = "no estimate"
+    if comparison.estimated[index]:
         text = f"{errors.position_m[index]:.3f} m, {errors.orientation_deg[index]:.2f} deg"
     if record.condition:
         text = f"{record.condition}, {text}"

@@ -92,7 +92,8 @@ def write_plots(
                 group_figure(comparison, errors),
                 directory / f"error_by_{kind}.png",
                 f"Error by {kind}",
-                "Box: middle half of the answered frames; line: median; whiskers: 5th and 95th percentile.",
+                "Box: middle half of the frames with an estimate; line: median; whiskers: 5th and 95th "
+                "percentile.",
             )
         )
     if scores.drops:
@@ -138,9 +139,9 @@ def _refined_plots(directory: Path, comparison: Comparison, refined: Comparison)
 
 
 def _verified(refined: Comparison | None) -> Comparison | None:
-    if refined is None or not refined.answered.any():
+    if refined is None or not refined.estimated.any():
         return None
-    return refined.rows(refined.answered)
+    return refined.rows(refined.estimated)
 
 
 def _save(figure: Figure, path: Path, title: str, caption: str) -> Plot:

@@ -49,7 +49,7 @@ def sources_timeline_figure(comparison: Comparison, refined: Comparison) -> Figu
     figure = new_figure(10.0, 5.4)
     both = [_kinds(frame_errors(comparison)), _kinds(frame_errors(refined))]
     frames = np.arange(len(comparison))
-    lost = ~refined.answered
+    lost = ~refined.estimated
     panels = figure.subplots(2, 1, sharex=True)
     for index, axes in enumerate(panels):
         for kinds, name, colour in zip(

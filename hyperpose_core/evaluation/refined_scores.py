@@ -35,7 +35,7 @@ def score_refined(refined: Comparison) -> RefinedScores:
     Args:
         refined: all frames, unanswered where the map did not verify a pose.
     """
-    verified = refined.answered
+    verified = refined.estimated
     times = np.array([]) if refined.milliseconds is None else refined.milliseconds
     measured = times[np.isfinite(times)]
     return RefinedScores(

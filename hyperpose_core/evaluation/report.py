@@ -79,7 +79,7 @@ def write_report(
     """Score a comparison and write everything about it into a folder.
 
     The folder, made where it is missing, gets `results.json` (all figures; what is infinite because frames
-    were not answered is null), `estimate.tum` and `ground_truth.tum`, the plots as PNG files, and
+    have no estimate is null), `estimate.tum` and `ground_truth.tum`, the plots as PNG files, and
     `report.html`, which holds the plots and pictures itself and refers to nothing else.
 
     Args:

@@ -86,7 +86,7 @@ def confidence_interval(
 
     Args:
         values: [N] one value a frame, or [S, N] for S runs, in the order of the recording. Infinite values
-            (frames that were not answered) are allowed.
+            (frames without an estimate) are allowed.
         statistic: `np.median`, `np.mean` or another kind of average, called with (values, axis=...).
         bootstrap: how to draw.
 

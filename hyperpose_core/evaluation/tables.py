@@ -105,7 +105,7 @@ def format_table(
 
 
 def _errors_block(summary: Summary) -> str:
-    failed = f", {summary.failed} of them not answered (infinite errors)" if summary.failed else ""
+    failed = f", {summary.failed} of them without an estimate (infinite errors)" if summary.failed else ""
     rows = [["", "median", "mean", "p95", "max"]]
     for name, statistics, form in (
         ("position error (m)", summary.position_m, metres),

@@ -84,7 +84,7 @@ class _Panel:
 
     def __init__(self, comparison: Comparison, errors: FrameErrors, rows: NDArray[np.intp]) -> None:
         self.view = plan_view(comparison, rows)
-        self.answered = comparison.answered[rows]
+        self.estimated = comparison.estimated[rows]
         self.errors = errors.position_m[rows]
         self.truth = self.view.project(comparison.true_positions[rows])
         self.estimates = self.view.project(comparison.estimated_positions[rows])
@@ -113,8 +113,8 @@ class _Panel:
 
     def draw(self, axes: Axes, norm: Normalize) -> PathCollection:
         """Draw the panel; returns what the colour bar belongs to."""
-        truth, estimates = self.truth[self.answered], self.estimates[self.answered]
-        colours = ERROR_COLOURS(norm(self.errors[self.answered]))
+        truth, estimates = self.truth[self.estimated], self.estimates[self.estimated]
+        colours = ERROR_COLOURS(norm(self.errors[self.estimated]))
         lines = LineCollection(
             np.stack([truth, estimates], axis=1).tolist(), colors=colours, linewidths=0.7, alpha=0.45
         )
@@ -122,7 +122,7 @@ class _Panel:
         axes.scatter(
             self.truth[:, 0], self.truth[:, 1], s=7, color=TRUTH, label="ground truth", zorder=2, linewidths=0
         )
-        values = self.errors[self.answered]
+        values = self.errors[self.estimated]
         dots = axes.scatter(
             estimates[:, 0],
             estimates[:, 1],
@@ -134,7 +134,7 @@ class _Panel:
             zorder=3,
             linewidths=0,
         )
-        lost = self.truth[~self.answered]
+        lost = self.truth[~self.estimated]
         if len(lost):
             axes.scatter(
                 lost[:, 0],
@@ -142,7 +142,7 @@ class _Panel:
                 s=30,
                 marker="x",
                 color=FAILURE,
-                label="not answered",
+                label="no estimate",
                 zorder=4,
                 linewidths=1.2,
             )
@@ -163,7 +163,7 @@ class _Panel:
     def _limits(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         low, high = self.truth.min(axis=0), self.truth.max(axis=0)
         reach = max(float((high - low).max()), 0.1)
-        near = self.answered & (self.errors <= finite_limit(self.errors, 0.95))
+        near = self.estimated & (self.errors <= finite_limit(self.errors, 0.95))
         shown = self.estimates[near] if near.any() else self.truth
         low = np.maximum(np.minimum(low, shown.min(axis=0)), low - 3.0 * reach)
         high = np.minimum(np.maximum(high, shown.max(axis=0)), high + 3.0 * reach)

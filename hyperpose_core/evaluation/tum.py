@@ -39,15 +39,15 @@ def write_tum_files(directory: Path, comparison: Comparison) -> None:
 
 
 def write_estimates(path: Path, comparison: Comparison) -> None:
-    """Write the estimates of a comparison, ordered by stamp, without the frames that were not answered."""
+    """Write the estimates of a comparison, ordered by stamp, without the frames without an estimate."""
     stamps = tum_stamps_ns(comparison)
     order = np.argsort(stamps, kind="stable")
-    answered = order[comparison.answered[order]]
+    estimated = order[comparison.estimated[order]]
     _write(
         path,
-        stamps[answered],
-        comparison.estimated_positions[answered],
-        comparison.estimated_orientations[answered],
+        stamps[estimated],
+        comparison.estimated_positions[estimated],
+        comparison.estimated_orientations[estimated],
     )
 
 

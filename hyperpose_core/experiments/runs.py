@@ -148,7 +148,7 @@ def _write(path: Path, document: dict[str, Any]) -> None:
 
 
 def _plain(values: np.ndarray) -> list[float | None]:
-    # JSON has no infinity: null is a frame that was not answered.
+    # JSON has no infinity: null is a frame without an estimate.
     return [float(value) if np.isfinite(value) else None for value in values]
 
 

@@ -19,7 +19,7 @@ from hyperpose_core.geometry.poses import Array, Pose
 from hyperpose_core.images import NOTICEABLE_SQUASH, RgbImage
 from hyperpose_core.inference.engines.engine import EXPORTED_SUFFIX, PRECISIONS, Engine, check_choice
 from hyperpose_core.large_imports import import_large
-from hyperpose_core.uncertainty.feature_distance import Answers
+from hyperpose_core.uncertainty.feature_distance import Predictions
 
 if TYPE_CHECKING:
     from hyperpose_core.inference.engines.engine import Images
@@ -71,8 +71,8 @@ class PoseEstimator:
         Args:
             checkpoint: what to build.
             device: "auto", "cpu", "cuda" or "cuda:N".
-            turn_deg: average the answers to seven virtually turned views of each image, turned by so many
-                degrees, which takes seven times as long; 0 asks about the image alone.
+            turn_deg: average the predictions for seven views of each image, virtually rotated by so many
+                degrees, which takes seven times as long; 0 uses the image alone.
             engine: how to run the network, one of `engines.ENGINE_NAMES`; or one that does already, whose
                 device and precision then hold.
             precision: of its arithmetic, one of `engines.PRECISIONS`; "auto" is float32.
@@ -168,11 +168,11 @@ class PoseEstimator:
 
     def infer(self, inputs: Images) -> list[PoseEstimate]:
         """Run the network on preprocessed inputs [N, 3, h, w] and read its outputs as poses."""
-        answers, probabilities = self.ask(inputs)
-        covariances = self.checkpoint.uncertainty.covariances(answers)
+        predictions, probabilities = self.predict(inputs)
+        covariances = self.checkpoint.uncertainty.covariances(predictions)
         return [
             self._estimate(
-                answers,
+                predictions,
                 index,
                 covariances[index],
                 None if probabilities is None else probabilities[index],
@@ -180,11 +180,11 @@ class PoseEstimator:
             for index in range(len(covariances))
         ]
 
-    def ask(self, inputs: Images) -> tuple[Answers, Array | None]:
+    def predict(self, inputs: Images) -> tuple[Predictions, Array | None]:
         """Run the network on preprocessed inputs [N, 3, h, w].
 
         Returns:
-            its answers, in which values that are not finite are possible, and the probabilities of the scenes
+            its predictions, which may hold non-finite values, and the probabilities of the scenes
             [N, S]; None for a single-scene network.
         """
         if self._views is not None:
@@ -204,7 +204,7 @@ class PoseEstimator:
             chosen, features = self._views.of_images(chosen), self._views.of_images(features)
         with np.errstate(invalid="ignore", divide="ignore"):
             orientations = orientations / np.linalg.norm(orientations, axis=1, keepdims=True)
-        return Answers(features, positions, orientations, chosen), scenes
+        return Predictions(features, positions, orientations, chosen), scenes
 
     def squash_note(self, height: int, width: int) -> str:
         """Say where images of a size are bent to the proportions of others, that were trained on; else ""."""
@@ -225,13 +225,13 @@ class PoseEstimator:
         self.estimate([np.zeros((height, width, 3), dtype=np.uint8)])
 
     def _estimate(
-        self, answers: Answers, index: int, covariance: Array, probabilities: Array | None
+        self, predictions: Predictions, index: int, covariance: Array, probabilities: Array | None
     ) -> PoseEstimate:
         try:
-            pose = Pose(answers.positions[index], answers.orientations[index])
+            pose = Pose(predictions.positions[index], predictions.orientations[index])
         except ValueError:
             pose = None
-        features = answers.features[index] if answers.features.shape[1] else None
+        features = predictions.features[index] if predictions.features.shape[1] else None
         if probabilities is None:
             return PoseEstimate(pose, covariance, features=features)
         chosen = int(np.argmax(probabilities))

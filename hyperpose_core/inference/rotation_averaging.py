@@ -1,4 +1,4 @@
-"""Virtual turns when a network is asked: answers to turned copies of an image, turned back and averaged."""
+"""Test-time rotation augmentation: predictions for virtually rotated views of an image, averaged."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ if TYPE_CHECKING:
 
 
 class TurnedViews:
-    """Asks a network about turned copies of each image, too, and averages its answers, turned back.
+    """Averages the predictions for rotated views of each image, rotated back.
 
-    One copy turned either way about each axis, and the image itself: seven views an image. An answer's errors
-    differ from view to view, and their average is smaller. The scene is the unturned image's; views that a
-    multi-scene network takes for another scene, whose world is another, are left out of the average.
+    The image itself and one view rotated either way about each axis: seven views an image. Errors
+    differ from view to view, and their average is smaller. The scene is that of the image itself; views
+    that a multi-scene network takes for another scene, whose world is another, are left out of the average.
     """
 
     def __init__(self, turn_deg: float, camera: CameraModel | None, preprocessing: Preprocessing) -> None:

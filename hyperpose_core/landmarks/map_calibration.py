@@ -129,12 +129,12 @@ def localise_held_out(
             localiser = _localiser(map_without, removed, settings)
             for number in numbers:
                 for index in asked[number].tolist():
-                    answer = (
+                    localised = (
                         None if localiser is None else _localised(localiser, content, images[index], index)
                     )
                     bar.update()
-                    if answer is not None:
-                        found.append((*_error(answer, content.images.pose(index)), number))
+                    if localised is not None:
+                        found.append((*_error(localised, content.images.pose(index)), number))
     residuals, geometric, owners = zip(*found, strict=True) if found else ((), (), ())
     return HeldOutPoses(
         sum(map(len, asked)),
@@ -186,15 +186,15 @@ def _localised(
     near = localiser.finder.images_near(
         content.images.pose(index), None, scene, localiser.settings.map_images
     )
-    answer = localiser.localise(features, near, None, camera, Stopwatch())
-    if not isinstance(answer, Localisation):
+    localised = localiser.localise(features, near, None, camera, Stopwatch())
+    if not isinstance(localised, Localisation):
         return None
-    evidence = weigh(answer, camera, None, localiser.finder.viewing_distance)
-    return answer if GENERAL_MODEL.score(evidence) >= GENERAL_MODEL.threshold else None
+    evidence = weigh(localised, camera, None, localiser.finder.viewing_distance)
+    return localised if GENERAL_MODEL.score(evidence) >= GENERAL_MODEL.threshold else None
 
 
-def _error(answer: Localisation, truth: Pose) -> tuple[Array, Array]:
-    pose = answer.fitted.pose
+def _error(localised: Localisation, truth: Pose) -> tuple[Array, Array]:
+    pose = localised.fitted.pose
     turn = quaternion_to_rotation_vector(relative_quaternion(truth.orientation, pose.orientation))
     residual = np.concatenate([pose.position - truth.position, turn])
-    return residual, geometric_covariance(answer.fitted)
+    return residual, geometric_covariance(localised.fitted)

@@ -30,9 +30,9 @@ def with_network_features(
         HyperPoseError: the network gives no features, or an image is unreadable.
     """
     rows = []
-    for image in cast("Sequence[PosedImage]", progress(images, "asking the network", len(images))):
-        answers, _ = estimator.ask(estimator.preprocess(image.read())[None])
-        rows.append(answers.features[0])
+    for image in cast("Sequence[PosedImage]", progress(images, "computing network features", len(images))):
+        predictions, _ = estimator.predict(estimator.preprocess(image.read())[None])
+        rows.append(predictions.features[0])
     features = np.array(rows, dtype=np.float64)
     if not features.shape[1]:
         raise HyperPoseError(f"a {estimator.checkpoint.architecture} network gives no features of images")

@@ -25,12 +25,12 @@ class RefinedImages:
     """What a map says of images.
 
     Attributes:
-        answers: one an image; None where it could not be asked.
+        refinements: one an image; None if its camera is unknown.
         milliseconds: what each took, from decoded pixels to pose.
         reasons: why images are not verified, and how many for each reason.
     """
 
-    answers: Sequence[Refinement | None]
+    refinements: Sequence[Refinement | None]
     milliseconds: Sequence[float]
     reasons: Mapping[str, int]
 
@@ -38,17 +38,17 @@ class RefinedImages:
 def refine_images(
     refiner: MapRefiner, records: Sequence[PosedImage], estimates: Sequence[PoseEstimate]
 ) -> RefinedImages:
-    """Refine a network's answers; an image whose intrinsics are not known counts as not verified.
+    """Refine a network's poses; an image whose intrinsics are not known counts as not verified.
 
     Args:
         refiner: the checkpoint's map.
         records: the images.
-        estimates: the network's answer to each.
+        estimates: the network's estimates.
 
     Raises:
         HyperPoseError: an image is unreadable.
     """
-    answers: list[Refinement | None] = []
+    refinements: list[Refinement | None] = []
     milliseconds: list[float] = []
     reasons: Counter[str] = Counter()
     pairs = list(zip(records, estimates, strict=True))
@@ -56,17 +56,17 @@ def refine_images(
         image = record.read()
         begin = time.perf_counter()
         try:
-            answer = refiner.refine(image, estimate)
+            refinement = refiner.refine(image, estimate)
         except HyperPoseError as error:
             reasons[str(error)] += 1
-            answers.append(None)
+            refinements.append(None)
             milliseconds.append(float("nan"))
             continue
         milliseconds.append(1e3 * (time.perf_counter() - begin))
-        answers.append(answer)
-        if not answer.verified:
-            reasons["" if answer.reason is None else answer.reason.value] += 1
-    return RefinedImages(answers, milliseconds, reasons)
+        refinements.append(refinement)
+        if not refinement.verified:
+            reasons["" if refinement.reason is None else refinement.reason.value] += 1
+    return RefinedImages(refinements, milliseconds, reasons)
 
 
 def compare_refined(refined: RefinedImages, data: PosedImageSet, refiner: MapRefiner) -> Comparison:
@@ -75,13 +75,16 @@ def compare_refined(refined: RefinedImages, data: PosedImageSet, refiner: MapRef
     Raises:
         HyperPoseError: the data lies in another UTM zone than the map's world.
     """
-    verified = [answer if answer is not None and answer.verified else None for answer in refined.answers]
+    verified = [
+        refinement if refinement is not None and refinement.verified else None
+        for refinement in refined.refinements
+    ]
     return compare_with_truth(
         data,
-        [None if answer is None else answer.pose for answer in verified],
+        [None if refinement is None else refinement.pose for refinement in verified],
         refined.milliseconds,
         shift=shift_between_worlds(data, refiner.map.world),
-        covariances=[None if answer is None else answer.covariance for answer in verified],
+        covariances=[None if refinement is None else refinement.covariance for refinement in verified],
         constant_covariance=known_constant_covariance(refiner.map),
         up=data.world.up or refiner.map.world.up,
     )

@@ -15,7 +15,7 @@ from hyperpose_core.inference.estimator import PoseEstimator
 from hyperpose_core.training.samples import Samples
 from hyperpose_core.training.split import block_numbers
 from hyperpose_core.uncertainty.covariance import Uncertainty, pose_residuals
-from hyperpose_core.uncertainty.feature_distance import Answers, TrainingMemory
+from hyperpose_core.uncertainty.feature_distance import Predictions, TrainingMemory
 from hyperpose_core.uncertainty.fit import HeldOut, calibrate
 
 _BATCH = 32
@@ -26,7 +26,7 @@ def calibrated(checkpoint: Checkpoint, samples: Samples, seed: int, device: str 
 
     Every held-out frame counts twice: as it is, and with its colours changed as in training, because a robot
     will see it in other light. Frames whose scene a multi-scene network took for another one say nothing of
-    the poses in either; the scene's probability answers for them.
+    the poses in either; the scene's probability predictions for them.
 
     Args:
         checkpoint: the trained network.
@@ -41,22 +41,24 @@ def calibrated(checkpoint: Checkpoint, samples: Samples, seed: int, device: str 
     device_of_images = torch.device(estimator.device)
     blocks = block_numbers(samples.validation)
     copies = [
-        _ask(estimator, held_out, lambda indices: samples.plain_batch(indices, device_of_images).images),
-        _ask(estimator, held_out, lambda indices: samples.recoloured_batch(indices, seed, device_of_images)),
+        _predict(estimator, held_out, lambda indices: samples.plain_batch(indices, device_of_images).images),
+        _predict(
+            estimator, held_out, lambda indices: samples.recoloured_batch(indices, seed, device_of_images)
+        ),
     ]
-    answers = Answers(*(np.concatenate(values) for values in zip(*copies, strict=True)))
+    predictions = Predictions(*(np.concatenate(values) for values in zip(*copies, strict=True)))
     frames = np.concatenate([held_out, held_out])
-    usable = _finite(answers)
-    usable &= answers.scenes == samples.scene_indices()[frames]
-    answers, frames = answers.rows(usable), frames[usable]
+    usable = _finite(predictions)
+    usable &= predictions.scenes == samples.scene_indices()[frames]
+    predictions, frames = predictions.rows(usable), frames[usable]
     data = samples.data
     residuals = pose_residuals(
-        answers.positions, answers.orientations, data.positions()[frames], data.orientations()[frames]
+        predictions.positions, predictions.orientations, data.positions()[frames], data.orientations()[frames]
     )
     source = f"{len(held_out)} frames in {blocks[-1] + 1} blocks held out of training"
     constant = Uncertainty.from_residuals(*residuals, source=source)
     memory = _remember(estimator, samples)
-    known = HeldOut(answers, *residuals, np.concatenate([blocks, blocks])[usable])
+    known = HeldOut(predictions, *residuals, np.concatenate([blocks, blocks])[usable])
     return replace(checkpoint, uncertainty=calibrate(constant, known, memory))
 
 
@@ -64,27 +66,27 @@ def _remember(estimator: PoseEstimator, samples: Samples) -> TrainingMemory:
     training = np.asarray(samples.training, dtype=np.int64)
     kept = training[TrainingMemory.choose(samples.scene_indices()[training])]
     device = torch.device(estimator.device)
-    answers = _ask(estimator, kept, lambda indices: samples.plain_batch(indices, device).images)
-    kept, answers = kept[_finite(answers)], answers.rows(_finite(answers))
+    predictions = _predict(estimator, kept, lambda indices: samples.plain_batch(indices, device).images)
+    kept, predictions = kept[_finite(predictions)], predictions.rows(_finite(predictions))
     return TrainingMemory(
-        answers.features,
+        predictions.features,
         samples.data.positions()[kept],
         samples.data.orientations()[kept],
         samples.scene_indices()[kept],
     )
 
 
-def _finite(answers: Answers) -> npt.NDArray[np.bool_]:
+def _finite(predictions: Predictions) -> npt.NDArray[np.bool_]:
     """Return of which images every value is finite, [N]."""
-    values = np.hstack([answers.features, answers.positions, answers.orientations])
+    values = np.hstack([predictions.features, predictions.positions, predictions.orientations])
     return np.asarray(np.isfinite(values).all(axis=1))
 
 
-def _ask(
+def _predict(
     estimator: PoseEstimator, frames: npt.NDArray[np.int64], batch: Callable[[Sequence[int]], Tensor]
-) -> Answers:
+) -> Predictions:
     parts = [
-        estimator.ask(batch(frames[start : start + _BATCH].tolist()))[0]
+        estimator.predict(batch(frames[start : start + _BATCH].tolist()))[0]
         for start in range(0, len(frames), _BATCH)
     ]
-    return Answers(*(np.concatenate(values) for values in zip(*parts, strict=True)))
+    return Predictions(*(np.concatenate(values) for values in zip(*parts, strict=True)))

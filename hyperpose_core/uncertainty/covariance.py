@@ -18,7 +18,7 @@ import numpy as np
 import numpy.typing as npt
 
 from hyperpose_core.geometry.poses import Array, quaternion_to_rotation_vector, relative_quaternion
-from hyperpose_core.uncertainty.feature_distance import Answers, TrainingMemory
+from hyperpose_core.uncertainty.feature_distance import Predictions, TrainingMemory
 
 NOT_MEASURED = "not measured"
 """Where the covariance of a network comes from that nobody has held against frames it was not trained on."""
@@ -90,12 +90,12 @@ class PerImageCovariance:
     positions: tuple[GrowingCovariance, ...]
     rotations: tuple[GrowingCovariance, ...]
 
-    def covariances(self, answers: Answers) -> Array:
+    def covariances(self, predictions: Predictions) -> Array:
         """Return block-diagonal covariances [N, 6, 6]; not finite where nothing is known of a scene."""
-        distances = self.memory.distances(answers)
-        covariances = np.zeros((len(answers.scenes), 6, 6))
-        for scene in np.unique(answers.scenes):
-            rows = np.flatnonzero(answers.scenes == scene)
+        distances = self.memory.distances(predictions)
+        covariances = np.zeros((len(predictions.scenes), 6, 6))
+        for scene in np.unique(predictions.scenes):
+            rows = np.flatnonzero(predictions.scenes == scene)
             feature = distances.feature[rows]
             covariances[rows, :3, :3] = self.positions[scene].at(feature, distances.position[rows])
             covariances[rows, 3:, 3:] = self.rotations[scene].at(feature, distances.rotation[rows])
@@ -157,23 +157,23 @@ class Uncertainty:
         )
         return cls(covariance, source)
 
-    def covariances(self, answers: Answers) -> Array:
+    def covariances(self, predictions: Predictions) -> Array:
         """Return a covariance [N, 6, 6] for each answer; always finite and positive definite.
 
         An answer that holds a value that is not finite, or of a scene that held-out frames said nothing of,
         gets that of `unknown()`.
         """
-        covariances = np.repeat(self.covariance[np.newaxis], len(answers.scenes), axis=0)
+        covariances = np.repeat(self.covariance[np.newaxis], len(predictions.scenes), axis=0)
         usable = np.all(
             [
                 np.isfinite(values).all(axis=1)
-                for values in (answers.features, answers.positions, answers.orientations)
+                for values in (predictions.features, predictions.positions, predictions.orientations)
             ],
             axis=0,
         )
         if self.per_image is not None:
             with np.errstate(invalid="ignore"):  # infinite distances
-                covariances[usable] = self.per_image.covariances(answers.rows(usable))
+                covariances[usable] = self.per_image.covariances(predictions.rows(usable))
         covariances[~(usable & np.isfinite(covariances).all(axis=(1, 2)))] = Uncertainty.unknown().covariance
         return covariances
 

@@ -22,8 +22,8 @@ MOST_IMAGES = 512
 _LARGEST = float(np.finfo(np.float16).max)
 
 
-class Answers(NamedTuple):
-    """What a network says of N images.
+class Predictions(NamedTuple):
+    """A network's predictions for N images.
 
     Attributes:
         features: [N, F] summaries of the images, `PoseOutput.features`.
@@ -37,15 +37,15 @@ class Answers(NamedTuple):
     orientations: Array
     scenes: npt.NDArray[np.int64]
 
-    def rows(self, chosen: npt.NDArray[np.intp] | npt.NDArray[np.bool_]) -> Answers:
-        """Return some of the answers, by index [K] or by mask [N]."""
-        return Answers(
+    def rows(self, chosen: npt.NDArray[np.intp] | npt.NDArray[np.bool_]) -> Predictions:
+        """Return some of them, by index [K] or by mask [N]."""
+        return Predictions(
             self.features[chosen], self.positions[chosen], self.orientations[chosen], self.scenes[chosen]
         )
 
 
 class Distances(NamedTuple):
-    """How far N answers are from training; infinite in a scene of which nothing is remembered.
+    """Out-of-distribution distances of N predictions; infinite in a scene without training images.
 
     Attributes:
         feature: [N], in the units of the features.
@@ -104,17 +104,17 @@ class TrainingMemory:
             chosen.append(rows[places])
         return np.concatenate(chosen)
 
-    def distances(self, answers: Answers) -> Distances:
-        """Measure answers against the training images of the scenes that they chose."""
-        result = Distances(*(np.full(len(answers.positions), np.inf) for _ in Distances._fields))
-        for scene in np.unique(answers.scenes):
+    def distances(self, predictions: Predictions) -> Distances:
+        """Measure predictions against the training images of the scenes that they chose."""
+        result = Distances(*(np.full(len(predictions.positions), np.inf) for _ in Distances._fields))
+        for scene in np.unique(predictions.scenes):
             known = self.scenes == scene
             if not known.any():
                 continue
-            for row in np.flatnonzero(answers.scenes == scene):
-                result.feature[row] = _nearest(self.features[known], answers.features[row])
-                result.position[row] = _nearest(self.positions[known], answers.positions[row])
-                cosines = np.abs(self.orientations[known] @ answers.orientations[row])
+            for row in np.flatnonzero(predictions.scenes == scene):
+                result.feature[row] = _nearest(self.features[known], predictions.features[row])
+                result.position[row] = _nearest(self.positions[known], predictions.positions[row])
+                cosines = np.abs(self.orientations[known] @ predictions.orientations[row])
                 result.rotation[row] = 2.0 * np.arccos(min(float(cosines.max()), 1.0))
         return result
 

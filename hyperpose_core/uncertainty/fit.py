@@ -24,7 +24,7 @@ import numpy.typing as npt
 
 from hyperpose_core.geometry.poses import Array
 from hyperpose_core.uncertainty.covariance import GrowingCovariance, PerImageCovariance, Uncertainty
-from hyperpose_core.uncertainty.feature_distance import Answers, TrainingMemory
+from hyperpose_core.uncertainty.feature_distance import Predictions, TrainingMemory
 
 CHI_SQUARE_3 = {0.68: 3.5059, 0.95: 7.8147}
 """Squared Mahalanobis radii of the regions that hold these shares in three dimensions."""
@@ -46,13 +46,13 @@ class HeldOut:
     """What a trained network made of N frames that it was not trained on.
 
     Attributes:
-        answers: what it said.
+        predictions: what it said.
         position_residuals: estimated minus true, [N, 3], metres.
         rotation_residuals: rotation vectors of estimated * true^-1, [N, 3], radians.
         blocks: [N] which block of consecutive frames each belongs to.
     """
 
-    answers: Answers
+    predictions: Predictions
     position_residuals: Array
     rotation_residuals: Array
     blocks: npt.NDArray[np.int64]
@@ -73,7 +73,7 @@ def calibrate(uncertainty: Uncertainty, held_out: HeldOut, memory: TrainingMemor
     """
     if not _is_enough(held_out.blocks):
         return uncertainty
-    distances = memory.distances(held_out.answers)
+    distances = memory.distances(held_out.predictions)
     parts = (
         (held_out.position_residuals, distances.position),
         (held_out.rotation_residuals, distances.rotation),
@@ -91,7 +91,7 @@ def _fit_scenes(
     together = _fit(residuals, distances, held_out.blocks)
     fitted = []
     for scene in range(int(memory.scenes.max()) + 1):
-        rows = held_out.answers.scenes == scene
+        rows = held_out.predictions.scenes == scene
         is_alone = rows.all() or not _is_enough(held_out.blocks[rows])
         fitted.append(together if is_alone else _fit(residuals[rows], distances[rows], held_out.blocks[rows]))
     return tuple(fitted)

@@ -13,8 +13,8 @@ from rclpy.qos import QoSProfile, ReliabilityPolicy
 from tqdm import tqdm
 
 from hyperpose_core.errors import HyperPoseError
-from hyperpose_ros.bags.outlets import ClockOutlet, TopicOutlet
 from hyperpose_ros.bags.pacing import AnswerGate, Schedule
+from hyperpose_ros.bags.publishers import ClockPublisher, TopicPublisher
 from hyperpose_ros.bags.qos import is_latched
 from hyperpose_ros.bags.reader import (
     IMAGE_TYPES,
@@ -110,8 +110,8 @@ class BagReplay:
         self._tell = tell
         self._start_ns, self._stop_ns = _window(bag, options)
         self._topics = self._select_topics()
-        self._outlets = {topic.name: self._make_outlet(topic) for topic in self._topics}
-        self._clock = ClockOutlet(node, options.clock_hz) if options.clock_hz > 0 else None
+        self._publishers = {topic.name: self._make_publisher(topic) for topic in self._topics}
+        self._clock = ClockPublisher(node, options.clock_hz) if options.clock_hz > 0 else None
         self._gate: AnswerGate | None = None
         self._executor = SingleThreadedExecutor(context=node.context)
         self._executor.add_node(node)
@@ -135,8 +135,8 @@ class BagReplay:
         Raises:
             HyperPoseError: one of them isn't there after `wait_timeout_s`.
         """
-        for outlet in self._awaited():
-            self._wait_for(outlet.has_subscriber, f"nothing subscribes to {outlet.topic_name}")
+        for publisher in self._awaited():
+            self._wait_for(publisher.has_subscriber, f"nothing subscribes to {publisher.topic_name}")
         if self._options.in_step_with:
             self._gate = AnswerGate(
                 self._options.in_flight, self._options.step_timeout_s, self._options.answers
@@ -153,7 +153,7 @@ class BagReplay:
             self._play()
         undelivered = self._wait_for_delivery()
         return ReplaySummary(
-            published={outlet.topic_name: outlet.published for outlet in self._outlets.values()},
+            published={publisher.topic_name: publisher.published for publisher in self._publishers.values()},
             unanswered=self._gate.unanswered if self._gate else 0,
             undelivered=undelivered,
             seconds=time.monotonic() - started,
@@ -177,25 +177,25 @@ class BagReplay:
             return False
         return True
 
-    def _make_outlet(self, topic: BagTopic) -> TopicOutlet:
+    def _make_publisher(self, topic: BagTopic) -> TopicPublisher:
         name = self._options.remaps.get(topic.name, topic.name)
-        return TopicOutlet(self._node, self._bag, topic, name, self._options.reliable)
+        return TopicPublisher(self._node, self._bag, topic, name, self._options.reliable)
 
-    def _awaited(self) -> list[TopicOutlet | ClockOutlet]:
+    def _awaited(self) -> list[TopicPublisher | ClockPublisher]:
         names = self._options.wait_for_subscribers
         if names is None:
             return []
         if not names:
-            return [self._outlets[topic.name] for topic in self._topics if topic.type_name in IMAGE_TYPES]
-        live: dict[str, TopicOutlet | ClockOutlet] = {
-            outlet.topic_name: outlet for outlet in self._outlets.values()
+            return [self._publishers[topic.name] for topic in self._topics if topic.type_name in IMAGE_TYPES]
+        live: dict[str, TopicPublisher | ClockPublisher] = {
+            publisher.topic_name: publisher for publisher in self._publishers.values()
         }
         if self._clock:
             live[self._clock.topic_name] = self._clock
         for name in names:
-            if name not in self._outlets and name not in live:
+            if name not in self._publishers and name not in live:
                 raise HyperPoseError(f"cannot wait for subscribers of {name}; played are: {', '.join(live)}")
-        return [self._outlets.get(name) or live[name] for name in names]
+        return [self._publishers.get(name) or live[name] for name in names]
 
     def _listen_for_answers(self, topic: str, gate: AnswerGate) -> None:
         self._wait_for(lambda: self._node.count_publishers(topic) > 0, f"nothing publishes {topic}")
@@ -264,17 +264,17 @@ class BagReplay:
         self._executor.spin_once(timeout_sec=max(0.0, seconds))
 
     def _publish(self, message: BagMessage) -> None:
-        self._outlets[message.topic].publish(message.data)
+        self._publishers[message.topic].publish(message.data)
 
     def _count(self) -> int:
-        return sum(outlet.published for outlet in self._outlets.values())
+        return sum(publisher.published for publisher in self._publishers.values())
 
     def _wait_for_delivery(self) -> tuple[str, ...]:
         deadline = time.monotonic() + _DELIVERY_TIMEOUT_S
         late = [
-            outlet.topic_name
-            for outlet in self._outlets.values()
-            if not outlet.confirm(max(0.0, deadline - time.monotonic()))
+            publisher.topic_name
+            for publisher in self._publishers.values()
+            if not publisher.confirm(max(0.0, deadline - time.monotonic()))
         ]
         return tuple(late)
 

@@ -93,7 +93,7 @@ class PoseLog:
         """Return the matched poses in the order of time, the network's where a map has verified another.
 
         Args:
-            count_unanswered: also take true poses without an estimate, as frames that were not answered.
+            count_unanswered: also count true poses without an estimate as frames.
 
         Raises:
             HyperPoseError: no estimate matches a true pose; the message says why.
@@ -144,8 +144,8 @@ class PoseLog:
             raise HyperPoseError(f"nothing to score: {self.reason_for_nothing()}")
         rows = list(pairs.items())
         if count_unanswered:
-            answered = set(pairs.values())
-            rows += [(stamp, stamp) for stamp in self._truths if stamp not in answered]
+            estimated = set(pairs.values())
+            rows += [(stamp, stamp) for stamp in self._truths if stamp not in estimated]
         return sorted(rows)
 
     def _pairs(self) -> dict[int, int]:

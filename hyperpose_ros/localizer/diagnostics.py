@@ -213,13 +213,13 @@ def _refinement_values(refinement: RefinementHealth) -> dict[str, str]:
 
 def _refinement_problems(refinement: RefinementHealth) -> list[str]:
     problems = [refinement.problem] if refinement.problem else []
-    answers = refinement.answers
+    trust = refinement.trust
     # The summary's own sentence speaks of poses; the map's silence is another matter.
-    if answers.problem:
-        worst = max(answers.causes, key=lambda cause: answers.causes[cause])
+    if trust.problem:
+        worst = max(trust.causes, key=lambda cause: trust.causes[cause])
         problems.append(
-            f"the map verifies no pose of {answers.untrusted} of the latest {answers.fixes} images that it "
-            f"was asked about, of most of them for {worst}"
+            f"the map verifies no pose of {trust.untrusted} of the latest {trust.fixes} images, of "
+            f"most of them for {worst}"
         )
     return problems
 

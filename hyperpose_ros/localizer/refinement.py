@@ -49,7 +49,7 @@ class RefinementHealth:
     map: Path | None
     counts: FrameCounts
     latencies: tuple[StageLatency, ...]
-    answers: TrustSummary
+    trust: TrustSummary
     problem: str
 
 

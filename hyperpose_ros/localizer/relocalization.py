@@ -27,7 +27,7 @@ NO_EXTRINSICS = (
 
 
 @dataclass(frozen=True)
-class SearchAnswer:
+class SearchResult:
     """What came of a search.
 
     Attributes:
@@ -51,7 +51,7 @@ class Search:
         causes: why the others gave none.
     """
 
-    answer: Callable[[SearchAnswer], None]
+    answer: Callable[[SearchResult], None]
     since_ns: int = field(default_factory=time.monotonic_ns)
     asked: int = 0
     verified: int = 0
@@ -118,7 +118,7 @@ class Relocalization:
             self._forget_fixes()
             self._owes_pose = self._parameters().initial_pose != "off"
 
-    def search(self, answer: Callable[[SearchAnswer], None]) -> Search:
+    def search(self, answer: Callable[[SearchResult], None]) -> Search:
         """Look for the robot as if nothing were known of it.
 
         Args:
@@ -136,14 +136,14 @@ class Relocalization:
         with self._lock:
             if search in self._searches:
                 self._searches.remove(search)
-                search.answer(SearchAnswer(False, self._why_not(search)))
+                search.answer(SearchResult(False, self._why_not(search)))
 
     def end_searches(self, reason: str) -> None:
         """Answer all that search, since nothing more will come."""
         with self._lock:
             searches, self._searches = self._searches, []
         for search in searches:
-            search.answer(SearchAnswer(False, reason))
+            search.answer(SearchResult(False, reason))
 
     def weigh(self, fix: Fix, received_ns: int, *, is_verified: bool = True) -> tuple[Sighting, ...]:
         """Remember a fix, and return those that agree with it where they are as many as are asked for.
@@ -248,7 +248,7 @@ class Relocalization:
         self._log(f"found: {text}")
         searches, self._searches = self._searches, []
         for search in searches:
-            search.answer(SearchAnswer(True, text))
+            search.answer(SearchResult(True, text))
 
     def _count(self, received_ns: int, cause: str) -> None:
         for search in self._searches:

@@ -15,7 +15,7 @@ from std_srvs.srv import SetBool, Trigger
 from hyperpose_core.errors import HyperPoseError
 
 if TYPE_CHECKING:
-    from hyperpose_ros.localizer.relocalization import SearchAnswer
+    from hyperpose_ros.localizer.relocalization import SearchResult
     from hyperpose_ros.localizer.session import Session
 
 Answer = TypeVar("Answer")
@@ -92,7 +92,7 @@ class LocalizerServices:
         if session is None or response.message:
             return response
         relocalization = session.relocalization
-        answer: _Deferred[SearchAnswer] = _Deferred(self._node)
+        answer: _Deferred[SearchResult] = _Deferred(self._node)
         search = relocalization.search(answer.give)
         # On a clock of its own: simulated time may stand still.
         timer = self._node.create_timer(

@@ -39,8 +39,8 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         type=float,
         default=0.0,
         metavar="DEGREES",
-        help="ask about six virtually turned views of each image, too, and average the answers: more "
-        "accurate where training turned the camera, and seven times as slow (default: the image alone)",
+        help="average the predictions for the image and six virtually rotated views: more accurate if the "
+        "network was trained with rotation augmentation, and seven times as slow (default: the image alone)",
     )
     parser.add_argument(
         "--compare",

@@ -1,4 +1,4 @@
-"""Where a replay's messages leave: one outlet a topic, which loses nothing on the way, and the clock's."""
+"""Where a replay's messages leave: one publisher a topic, which loses nothing on the way, and the clock's."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ from hyperpose_ros.bags.reader import BagReader, BagTopic, message_class
 _CONFIRMATION_TIMEOUT_S = 5.0
 
 
-class TopicOutlet:
+class TopicPublisher:
     """Publishes one topic's serialised messages.
 
     Reliable delivery repeats what was lost as long as it is in the publisher's history, and what comes when
-    that is full pushes the oldest out, arrived or not. So the outlet never has more on the way than the
+    that is full pushes the oldest out, arrived or not. So the publisher never has more on the way than the
     history holds: it asks early whether all has arrived, and waits only when it must.
 
     Args:
@@ -79,7 +79,7 @@ class TopicOutlet:
             self._unconfirmed = 0
 
 
-class ClockOutlet:
+class ClockPublisher:
     """Publishes /clock.
 
     Args:
