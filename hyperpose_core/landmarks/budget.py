@@ -45,7 +45,7 @@ def within_budget(content: LandmarkMap, size: int) -> LandmarkMap:
     """
     if content.size() <= size:
         return content
-    order = _by_use(content)
+    order = most_useful_landmarks(content)
     light = replace(content, observations=replace(content.observations, pixels=None))
     if light.size() > size:
         light = select_landmarks(light, order[: _fitting(light, order, size)])
@@ -77,7 +77,7 @@ def view_counts(content: LandmarkMap) -> npt.NDArray[np.int64]:
     return np.bincount(content.observations.landmarks, minlength=len(content.landmarks))
 
 
-def _by_use(content: LandmarkMap) -> npt.NDArray[np.int64]:
+def most_useful_landmarks(content: LandmarkMap) -> npt.NDArray[np.int64]:
     """Return the landmarks' indices, the most useful first."""
     counts = view_counts(content)
     landmarks = content.observations.landmarks
