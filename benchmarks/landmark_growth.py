@@ -19,6 +19,7 @@ from pathlib import Path
 
 import cv2
 import numpy as np
+from threadpoolctl import ThreadpoolController  # type: ignore[import-untyped]
 
 from benchmarks.landmark_samples import PriorNoise
 from hyperpose_core.cli.common import add_dataset_arguments, open_dataset_from
@@ -37,6 +38,7 @@ def main() -> int:
     """Run the command."""
     arguments = _parser().parse_args()
     cv2.setNumThreads(1)
+    ThreadpoolController().select(internal_api="openblas").limit(limits=1)
     try:
         content, data = LandmarkMap.load(arguments.map), open_dataset_from(arguments)
         for count in arguments.landmarks:

@@ -21,6 +21,7 @@ from pathlib import Path
 
 import cv2
 import numpy as np
+from threadpoolctl import ThreadpoolController  # type: ignore[import-untyped]
 from tqdm import tqdm
 
 from benchmarks.landmark_samples import PriorNoise, random_prior
@@ -58,6 +59,7 @@ def main() -> int:
     """Run the command."""
     arguments = _parser().parse_args()
     cv2.setNumThreads(1)
+    ThreadpoolController().select(internal_api="openblas").limit(limits=1)
     try:
         return run(arguments)
     except HyperPoseError as error:

@@ -25,6 +25,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import numpy.typing as npt
+from threadpoolctl import ThreadpoolController  # type: ignore[import-untyped]
 from tqdm import tqdm
 
 from benchmarks.landmark_samples import PriorNoise, impostors, random_prior
@@ -67,6 +68,7 @@ def main() -> int:
     """Run the command."""
     arguments = _parser().parse_args()
     cv2.setNumThreads(1)
+    ThreadpoolController().select(internal_api="openblas").limit(limits=1)
     try:
         return int(arguments.run(arguments))
     except HyperPoseError as error:
