@@ -22,7 +22,8 @@ import numpy as np
 from threadpoolctl import ThreadpoolController  # type: ignore[import-untyped]
 
 from benchmarks.landmark_samples import PriorNoise
-from hyperpose_core.cli.common import add_dataset_arguments, open_dataset_from
+from hyperpose_core.cli.arguments.common import add_dataset_arguments
+from hyperpose_core.cli.common import open_dataset_from
 from hyperpose_core.datasets.records import PosedImageSet
 from hyperpose_core.errors import HyperPoseError
 from hyperpose_core.landmarks.budget import most_useful_landmarks, select_landmarks

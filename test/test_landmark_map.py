@@ -12,6 +12,7 @@ import pytest
 from landmark_scene import Room, landmark_map, tour
 from safetensors.numpy import load_file, save_file
 
+from benchmarks.landmark_growth import resized
 from hyperpose_core.datasets import open_dataset
 from hyperpose_core.errors import HyperPoseError
 from hyperpose_core.geometry.poses import orientation_errors_deg
@@ -184,6 +185,19 @@ def test_landmarks_keep_their_observers_when_others_go(room_map: LandmarkMap) ->
         after = small.landmarks.positions[small.observations.of_image(image)]
         is_kept = np.isin(room_map.observations.of_image(image), kept)
         assert np.array_equal(after, before[is_kept])
+
+
+def test_maps_of_other_sizes_are_copies_side_by_side_or_the_most_useful_landmarks(
+    room_map: LandmarkMap,
+) -> None:
+    count = len(room_map.landmarks)
+    smaller, larger = resized(room_map, count // 3), resized(room_map, 2 * count)
+    assert (len(smaller.landmarks), len(smaller.images)) == (count // 3, len(room_map.images))
+    assert (len(larger.landmarks), len(larger.images)) == (2 * count, 2 * len(room_map.images))
+    again = larger.observations.of_image(len(room_map.images))
+    gaps = larger.landmarks.positions[again] - larger.images.positions[len(room_map.images)]
+    first = room_map.landmarks.positions[room_map.observations.of_image(0)] - room_map.images.positions[0]
+    np.testing.assert_allclose(gaps, first, atol=1e-4)
 
 
 def test_a_budget_too_small_for_the_images_is_refused(room_map: LandmarkMap) -> None:
