@@ -53,6 +53,14 @@ def _own_domain() -> Iterator[None]:
         yield
 
 
+@pytest.fixture(scope="session", autouse=True)
+def _own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """What this machine's user has found of engines decides nothing here, and nothing is left to them."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("cache")))
+        yield
+
+
 @pytest.fixture(scope="module")
 def domain_id() -> Iterator[int]:
     """A ROS domain that nobody else on this machine uses meanwhile."""

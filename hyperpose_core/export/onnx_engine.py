@@ -191,6 +191,8 @@ def _settings(precision: str, threads: int) -> dict[str, Any]:
     return {
         "PERFORMANCE_HINT": "LATENCY",
         "INFERENCE_NUM_THREADS": threads,
+        # A thread that may only run on one core waits there for whoever is busy on it, while another is idle.
+        "ENABLE_CPU_PINNING": False,
         "INFERENCE_PRECISION_HINT": _PRECISIONS[precision][0],
         # Else int8 weights would have what they are multiplied with rounded to int8 as well.
         "DYNAMIC_QUANTIZATION_GROUP_SIZE": 0,

@@ -49,8 +49,8 @@ def build_engine(
     """Build the engine of a name around a checkpoint's network.
 
     Args:
-        name: one of `ENGINE_NAMES`; "auto" takes the fastest that needs nothing more than PyTorch and
-            starts at once.
+        name: one of `ENGINE_NAMES`; "auto" takes what a race on this machine has found to be faster
+            (`engine_race`), where there was one, else eager.
         checkpoint: the network.
         device: where to run it.
         precision: one of `PRECISIONS`; "auto" is float32.
@@ -67,6 +67,10 @@ def build_engine(
         if device.type != "cpu":
             raise HyperPoseError(f"device {device}: exported networks run on the CPU; use cpu")
         return _exported(checkpoint, precision, input_size, threads)
+    if name == "auto" and device.type == "cpu" and precision in ("auto", "float32"):
+        winner = _exported_winner(checkpoint, input_size, threads)
+        if winner is not None:
+            return winner
     target = Target(device, select_dtype(precision, device))
     if input_size is not None:
         target = replace(target, input_size=input_size)
@@ -74,6 +78,20 @@ def build_engine(
     if device.type == "cuda":
         return CudaEngine(network, target, checkpoint.preprocessing)
     return EagerEngine(network, replace(target, packed=has_packed_layers()), threads)
+
+
+def _exported_winner(checkpoint: Checkpoint, size: tuple[int, int] | None, threads: int) -> Engine | None:
+    """Give the exported engine that a race has left, where it was faster than the eager one."""
+    from hyperpose_core.inference.engine_race import exported_engine, known_race, race_file
+
+    file = race_file(checkpoint, size, threads or torch.get_num_threads())
+    race = known_race(file)
+    if file is None or race is None or not race.is_exported_faster:
+        return None
+    try:
+        return exported_engine(file, "float32", threads)
+    except HyperPoseError:  # what is kept is damaged, and was only of use
+        return None
 
 
 def _exported(checkpoint: Checkpoint, precision: str, size: tuple[int, int] | None, threads: int) -> Engine:

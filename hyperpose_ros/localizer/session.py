@@ -15,6 +15,8 @@ from rclpy.lifecycle import LifecycleNode
 
 from hyperpose_core.checkpoint.place import checkpoint_of_place
 from hyperpose_core.errors import HyperPoseError
+from hyperpose_core.inference.adaptation import adapt
+from hyperpose_core.inference.estimator import is_exported
 from hyperpose_core.refinement.checkpoint_map import map_beside
 from hyperpose_ros.common.throttled_warnings import ThrottledWarnings
 from hyperpose_ros.fusion.locator import Locator
@@ -99,6 +101,7 @@ class Session:
         self._intake = Intake(self._cameras, self._calibrations, self._inbox, accounts)
         self._run: Future[None] | None = None
         self._subscriptions: list[ImageSubscription] = []
+        self._adapt_engine(self.loaded)
         node.get_logger().info(f"{self.loaded.describe()}; /tf: {self._frames.policy.describe()}")
 
     def activate(self) -> None:
@@ -163,8 +166,13 @@ class Session:
         values = self._parameters.values
         loaded = LoadedCheckpoint.load(_checkpoint_path(values), *_way_of_running(values))
         loaded = self._with_map(loaded, values)
+        self._adapt_engine(loaded)
         self._slot.swap(loaded)
         self._map_problem = _map_missing(loaded, values)
+
+    def _adapt_engine(self, loaded: LoadedCheckpoint) -> None:
+        if self._parameters.values.engine == "auto" and not is_exported(loaded.path):
+            adapt(loaded.estimator, loaded.path, self._node.get_logger().info)
 
     def enable(self, is_enabled: bool) -> None:
         """Answer images, or count them as dropped."""

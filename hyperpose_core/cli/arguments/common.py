@@ -42,8 +42,8 @@ def add_engine_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--engine",
         default="auto",
-        help="what runs the network: eager or exported (default: auto, eager for a checkpoint and exported "
-        "for a .onnx file)",
+        help="what runs the network: eager or exported (default: auto, exported for a .onnx file; for a "
+        "checkpoint eager, or what a localizer found to be faster on this machine)",
     )
     parser.add_argument(
         "--precision",
