@@ -206,6 +206,7 @@ def test_images_of_one_stamp_are_an_error(
     assert convert(tmp_path / "bag", tmp_path / "house", "--rate", "5") == 0
 
 
+@pytest.mark.slow
 def test_a_bag_holds_one_image_at_a_time_in_memory(tmp_path: Path) -> None:
     """200 images of 1 MB each: a writer that keeps them all would need 200 MB more."""
     scene = tmp_path / "hall" / "seq-01"

@@ -45,6 +45,7 @@ def test_the_plain_loop_trains_what_the_recipe_trains(
     assert all(any(name.startswith(start) for name in changed) for start in changing)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["plain", "project"])
 def test_a_process_trains_an_epoch_a_turn(tmp_path: Path, seven_scenes_folder: Path, kind: str) -> None:
     changes = {"frozen_backbone_stride": 8, "feature_variants": 1, "epochs": 1000}

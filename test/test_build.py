@@ -132,9 +132,9 @@ def test_the_recipe_follows_from_the_data() -> None:
     assert 0.0 < room.augmentation.virtual_translation_m <= 0.1
     assert room.augmentation.virtual_rotation_deg > 0 and room.validation.fraction > 0
     street = choose_recipe(images_on_a_line(400, 0.5, CAMERA)).recipe
-    assert street.augmentation.virtual_rotation_deg > 0 and not street.augmentation.moves_cameras
+    assert street.augmentation.virtual_rotation_deg > 0 and not street.augmentation.synthesizes_views
     unknown = choose_recipe(images_on_a_line(400, 0.01, None)).recipe
-    assert unknown.augmentation.virtual_rotation_deg == 0 and not unknown.augmentation.moves_cameras
+    assert unknown.augmentation.virtual_rotation_deg == 0 and not unknown.augmentation.synthesizes_views
     several = choose_recipe(images_on_a_line(400, 0.01, CAMERA, scenes=3)).recipe
     assert several.model == "mshyperpose" and several.balance_scenes
     few = choose_recipe(images_on_a_line(40, 0.01, CAMERA))
@@ -142,7 +142,7 @@ def test_the_recipe_follows_from_the_data() -> None:
     # A unit that is not the metre changes nothing but the numbers.
     data = images_on_a_line(400, 10.0, CAMERA)
     other_unit = choose_recipe(replace(data, world=World(is_metric=False))).recipe
-    assert other_unit.augmentation.moves_cameras
+    assert other_unit.augmentation.synthesizes_views
 
 
 def test_training_is_as_long_as_is_said(

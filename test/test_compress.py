@@ -242,6 +242,7 @@ def test_rows_of_zeros_stay_zero() -> None:
     assert torch.equal(dense_weight(values, scale, torch.float32), torch.zeros(3, 16))
 
 
+@pytest.mark.slow
 def test_the_papers_network_for_seven_scenes_fits_150_mb(tmp_path: Path) -> None:
     torch.manual_seed(0)
     network = build_model("mshyperpose", {"scene_count": 7})

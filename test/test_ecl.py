@@ -94,6 +94,7 @@ def test_the_settings_say_how_each_image_was_made(variants: Path) -> None:
     assert len(set(seeds)) == len(seeds) == 2 * 3
 
 
+@pytest.mark.slow
 def test_killed_in_the_middle_it_goes_on_to_the_same_images(tmp_path: Path) -> None:
     pytest.importorskip("kornia")
     cv2.imwrite(str(tmp_path / "a.png"), draw_image(1, 240, 320))

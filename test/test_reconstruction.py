@@ -238,6 +238,7 @@ def two_rooms(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+@pytest.mark.slow
 def test_a_cut_between_two_places_keeps_both_apart_and_photographs_join_theirs(
     two_rooms: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

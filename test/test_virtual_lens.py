@@ -14,10 +14,10 @@ from hyperpose_core.errors import HyperPoseError
 from hyperpose_core.geometry.camera import CameraModel
 from hyperpose_core.geometry.poses import Array, Pose, rotation_vector_to_quaternion
 from hyperpose_core.images import Preprocessing
-from hyperpose_core.inference.rotation_averaging import TurnedViews
+from hyperpose_core.inference.rotation_averaging import RotatedViews
 from hyperpose_core.view_synthesis.projection import pixel_rays
-from hyperpose_core.view_synthesis.rotation import turn_images
-from hyperpose_core.view_synthesis.translation import move_images
+from hyperpose_core.view_synthesis.rotation import rotate_images
+from hyperpose_core.view_synthesis.translation import synthesize_views
 
 WIDE = CameraModel(160, 120, 70.0, 70.0, 79.5, 59.5)  # 98 x 81 degrees
 LENSES = {
@@ -72,7 +72,7 @@ def error(image: torch.Tensor, other: torch.Tensor) -> float:
 def test_a_virtual_turn_is_by_the_angle_that_it_says(lens: str) -> None:
     camera = LENSES[lens]
     image = seen(camera, START)[None]
-    synthesised = turn_images(image, torch.from_numpy(turned(10.0))[None], camera)[0]
+    synthesised = rotate_images(image, torch.from_numpy(turned(10.0))[None], camera)[0]
     angles = np.arange(8.0, 12.1, 0.25)
     errors = [error(synthesised, seen(camera, START @ Pose(np.zeros(3), turned(angle)))) for angle in angles]
     assert angles[int(np.argmin(errors))] == 10.0
@@ -87,7 +87,7 @@ def test_a_virtual_move_is_to_where_it_says(lens: str) -> None:
     inverse = torch.from_numpy(np.clip(1.0 / depth, 0.05, 5.0)).float()[None]
     step = np.array([0.1, 0.0, 0.1])
     no_turn = torch.tensor([[1.0, 0.0, 0.0, 0.0]]).double()
-    moved = move_images(
+    moved = synthesize_views(
         seen(camera, START)[None], torch.from_numpy(step)[None].float(), inverse, no_turn, camera
     )[0]
     there = seen(camera, START @ Pose(step, [1.0, 0.0, 0.0, 0.0]))
@@ -108,7 +108,7 @@ def test_rays_are_those_of_the_lens_at_every_size(lens: str) -> None:
 
 def test_what_is_asked_at_inference_is_turned_through_the_lens_too() -> None:
     camera = LENSES["barrel"]
-    views = TurnedViews(10.0, camera, Preprocessing(resize=(120, 160), crop=None))
+    views = RotatedViews(10.0, camera, Preprocessing(resize=(120, 160), crop=None))
     image = seen(camera, START)
     about_y = views.views(image[None])[2]
     assert error(about_y, seen(camera, START @ Pose(np.zeros(3), turned(10.0)))) < 0.3 * error(about_y, image)
@@ -119,7 +119,7 @@ def test_a_polynomial_that_turns_back_brings_nothing_into_the_image() -> None:
     camera = replace(WIDE, fx=140.0, fy=140.0, distortion=(-0.32, 0.0, 0.0, 0.0, 0.0))
     image = torch.zeros(1, 3, 120, 160)
     image[:, :, 40:80, 60:100] = 255.0
-    far = turn_images(image, torch.from_numpy(turned(44.0))[None], camera)[0]
+    far = rotate_images(image, torch.from_numpy(turned(44.0))[None], camera)[0]
     assert far[:, :, 100:].max() == 0.0
 
 
@@ -127,4 +127,4 @@ def test_a_lens_of_an_unknown_model_is_refused_with_what_to_do() -> None:
     tilted = replace(WIDE, distortion=(0.1,) * 14, distortion_model="rational_polynomial")
     for camera in (tilted, replace(WIDE, distortion=(0.9,), distortion_model="fov")):
         with pytest.raises(HyperPoseError, match=f"{camera.distortion_model}.*undistort the images"):
-            TurnedViews(9.0, camera, Preprocessing(resize=(120, 160), crop=None))
+            RotatedViews(9.0, camera, Preprocessing(resize=(120, 160), crop=None))

@@ -22,8 +22,8 @@ from hyperpose_core.training.samples import Samples
 from hyperpose_core.view_synthesis.depth_maps import DepthMaps, choose_neighbours
 from hyperpose_core.view_synthesis.plane_sweep import inverse_depths
 from hyperpose_core.view_synthesis.projection import pixel_rays
-from hyperpose_core.view_synthesis.rotation import turn_images
-from hyperpose_core.view_synthesis.translation import move_images
+from hyperpose_core.view_synthesis.rotation import rotate_images
+from hyperpose_core.view_synthesis.translation import synthesize_views
 
 HEIGHT, WIDTH = 96, 128
 CAMERA = CameraModel(WIDTH, HEIGHT, 110.0, 110.0, 63.5, 47.5)
@@ -119,9 +119,11 @@ def test_a_moved_image_is_what_the_camera_would_see_there(walk: PosedImageSet) -
     ]:
         turn = rotation_vector_to_quaternion(vector)
         there = as_tensor(see(start @ Pose(np.array(translation), turn))[0])
-        turns = torch.from_numpy(turn)[None]
-        moved = move_images(as_tensor(image)[None], torch.tensor([translation]), inverse, turns, CAMERA)[0]
-        turned = turn_images(as_tensor(image)[None], turns, CAMERA)[0]
+        rotations = torch.from_numpy(turn)[None]
+        moved = synthesize_views(
+            as_tensor(image)[None], torch.tensor([translation]), inverse, rotations, CAMERA
+        )[0]
+        turned = rotate_images(as_tensor(image)[None], rotations, CAMERA)[0]
         inner = (slice(None), slice(16, -16), slice(20, -20))
         error = (moved - there)[inner].abs().mean()
         assert error < 8
@@ -133,7 +135,7 @@ def test_a_move_of_nothing_and_a_world_infinitely_far_leave_the_image() -> None:
     still, turn = torch.zeros(1, 3), torch.tensor([[1.0, 0.0, 0.0, 0.0]])
     depth = torch.full((1, HEIGHT // 2, WIDTH // 2), 0.5)
     for translation, inverse_depth in ((still, depth), (still + 0.2, depth * 0)):
-        moved = move_images(image, translation, inverse_depth, turn, CAMERA)
+        moved = synthesize_views(image, translation, inverse_depth, turn, CAMERA)
         assert (moved - image).abs().max() < 0.1
 
 
@@ -256,7 +258,7 @@ def test_neighbours_see_the_same_things_from_elsewhere() -> None:
 
 
 def test_what_moves_need_is_said_where_it_is_missing(walk: PosedImageSet, tmp_path: Path) -> None:
-    with pytest.raises(HyperPoseError, match="walk: virtual moves need the camera's intrinsics"):
+    with pytest.raises(HyperPoseError, match="walk: view synthesis needs the camera's intrinsics"):
         samples_without_turns = replace(STILL, virtual_rotation_deg=0.0, virtual_translation_m=0.2)
         Samples(replace(walk, camera=None), recipe_with(samples_without_turns), PREPROCESSING, tmp_path)
     with pytest.raises(HyperPoseError, match="depth of no training image .* from 2 to 25 m apart"):

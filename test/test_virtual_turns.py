@@ -16,7 +16,7 @@ from hyperpose_core.geometry.camera import CameraModel
 from hyperpose_core.geometry.poses import Pose, orientation_errors_deg, rotation_vector_to_quaternion
 from hyperpose_core.images import Preprocessing
 from hyperpose_core.inference.estimator import PoseEstimator
-from hyperpose_core.inference.rotation_averaging import TurnedViews
+from hyperpose_core.inference.rotation_averaging import RotatedViews
 
 CAMERA = CameraModel(width=128, height=96, fx=110.0, fy=110.0, cx=63.5, cy=47.5)
 
@@ -32,7 +32,7 @@ def project(camera: Pose, point: np.ndarray, crop: int | None) -> tuple[int, int
 def test_a_view_shows_a_point_where_the_turned_camera_would_see_it(crop: int | None) -> None:
     camera = Pose(np.array([1.0, 2.0, 3.0]), rotation_vector_to_quaternion([0.3, -0.2, 0.5]))
     point = camera.transform(np.array([[0.2, -0.1, 4.0]]))[0]
-    views = TurnedViews(6.0, CAMERA, Preprocessing(resize=(96, 128), crop=crop))
+    views = RotatedViews(6.0, CAMERA, Preprocessing(resize=(96, 128), crop=crop))
     image = torch.zeros(1, 3, *((crop, crop) if crop else (96, 128)))
     row, column = project(camera, point, crop)
     image[:, :, row - 1 : row + 2, column - 1 : column + 2] = 1.0
@@ -47,7 +47,7 @@ def test_a_view_shows_a_point_where_the_turned_camera_would_see_it(crop: int | N
 
 
 def test_answers_that_turn_with_the_camera_are_kept_and_errors_that_do_not_cancel() -> None:
-    views = TurnedViews(9.0, CAMERA, Preprocessing(resize=(96, 128), crop=None))
+    views = RotatedViews(9.0, CAMERA, Preprocessing(resize=(96, 128), crop=None))
     truth = Pose(np.array([1.0, 2.0, 3.0]), rotation_vector_to_quaternion([0.3, -0.2, 0.5]))
     axes = [np.zeros(3), *np.eye(3), *-np.eye(3)]
     turned = [
@@ -64,7 +64,7 @@ def test_answers_that_turn_with_the_camera_are_kept_and_errors_that_do_not_cance
 
 
 def test_views_taken_for_another_scene_are_no_part_of_the_average() -> None:
-    views = TurnedViews(9.0, CAMERA, Preprocessing(resize=(96, 128), crop=None))
+    views = RotatedViews(9.0, CAMERA, Preprocessing(resize=(96, 128), crop=None))
     orientations = np.tile([1.0, 0.0, 0.0, 0.0], (7, 1))
     positions = np.tile([1.0, 2.0, 3.0], (7, 1))
     positions[[2, 5]] += 100.0  # the other scene's world is elsewhere
@@ -85,8 +85,8 @@ def test_the_estimator_averages_what_it_says_of_each_view(tmp_path: Path) -> Non
         path, Checkpoint("hyperpose", options, network.state_dict(), preprocessing, camera=CAMERA)
     )
     images = [draw_image(seed, 96, 128) for seed in range(2)]
-    plain, averaging = PoseEstimator.load(path, "cpu"), PoseEstimator.load(path, "cpu", turn_deg=9.0)
-    views = TurnedViews(9.0, CAMERA, preprocessing)
+    plain, averaging = PoseEstimator.load(path, "cpu"), PoseEstimator.load(path, "cpu", rotation_deg=9.0)
+    views = RotatedViews(9.0, CAMERA, preprocessing)
     for image, estimate in zip(images, averaging.estimate(images), strict=True):
         alone = plain.infer(views.views(plain.preprocess(image)[None]))
         expected = np.mean([view.pose.position for view in alone if view.pose], axis=0)
@@ -96,6 +96,6 @@ def test_the_estimator_averages_what_it_says_of_each_view(tmp_path: Path) -> Non
 
 def test_turns_that_cannot_be_are_refused_with_the_reason(tmp_path: Path) -> None:
     with pytest.raises(HyperPoseError, match="intrinsics.*camera=WIDTH"):
-        TurnedViews(9.0, None, Preprocessing())
+        RotatedViews(9.0, None, Preprocessing())
     with pytest.raises(HyperPoseError, match="less than 45"):
-        TurnedViews(60.0, CAMERA, Preprocessing())
+        RotatedViews(60.0, CAMERA, Preprocessing())

@@ -23,7 +23,7 @@ from hyperpose_core.uncertainty.feature_distance import Predictions
 
 if TYPE_CHECKING:
     from hyperpose_core.inference.engines.engine import Images
-    from hyperpose_core.inference.rotation_averaging import TurnedViews
+    from hyperpose_core.inference.rotation_averaging import RotatedViews
 
 
 @dataclass(frozen=True, eq=False)
@@ -61,7 +61,7 @@ class PoseEstimator:
         self,
         checkpoint: Checkpoint,
         device: str = "auto",
-        turn_deg: float = 0.0,
+        rotation_deg: float = 0.0,
         engine: str | Engine = "auto",
         precision: str = "auto",
         threads: int = 0,
@@ -71,7 +71,7 @@ class PoseEstimator:
         Args:
             checkpoint: what to build.
             device: "auto", "cpu", "cuda" or "cuda:N".
-            turn_deg: average the predictions for seven views of each image, virtually rotated by so many
+            rotation_deg: average the predictions for seven views of each image, virtually rotated by so many
                 degrees, which takes seven times as long; 0 uses the image alone.
             engine: how to run the network, one of `engines.ENGINE_NAMES`; or one that does already, whose
                 device and precision then hold.
@@ -92,14 +92,14 @@ class PoseEstimator:
         self.checkpoint = replace(checkpoint, state={})
         self.engine = engine
         self.device = engine.device
-        self._views = _turned_views(turn_deg, checkpoint) if turn_deg else None
+        self._views = _turned_views(rotation_deg, checkpoint) if rotation_deg else None
 
     @classmethod
     def load(
         cls,
         path: Path | str,
         device: str = "auto",
-        turn_deg: float = 0.0,
+        rotation_deg: float = 0.0,
         engine: str = "auto",
         precision: str = "auto",
         is_tried: bool = False,
@@ -116,15 +116,17 @@ class PoseEstimator:
         """
         with named(path):
             if is_exported(Path(path)):
-                return cls._load_exported(Path(path), device, turn_deg, engine, precision, is_tried, threads)
-            return cls(load_checkpoint(Path(path)), device, turn_deg, engine, precision, threads)
+                return cls._load_exported(
+                    Path(path), device, rotation_deg, engine, precision, is_tried, threads
+                )
+            return cls(load_checkpoint(Path(path)), device, rotation_deg, engine, precision, threads)
 
     @classmethod
     def _load_exported(
         cls,
         path: Path,
         device: str,
-        turn_deg: float,
+        rotation_deg: float,
         engine: str,
         precision: str,
         is_tried: bool,
@@ -136,7 +138,7 @@ class PoseEstimator:
         check_choice("engine of an exported file", engine, ("auto", "exported"))
         check_choice("precision", precision, PRECISIONS)
         checkpoint, exported = load_exported(path, device, precision, is_tried, threads)
-        return cls(checkpoint, turn_deg=turn_deg, engine=exported)
+        return cls(checkpoint, rotation_deg=rotation_deg, engine=exported)
 
     def estimate(self, images: Sequence[RgbImage]) -> list[PoseEstimate]:
         """Estimate the poses of RGB uint8 images [H, W, 3]."""
@@ -270,11 +272,11 @@ def is_exported(path: Path) -> bool:
     return path.suffix.lower() == EXPORTED_SUFFIX
 
 
-def _turned_views(turn_deg: float, checkpoint: Checkpoint) -> TurnedViews:
+def _turned_views(rotation_deg: float, checkpoint: Checkpoint) -> RotatedViews:
     import_large("hyperpose_core.inference.rotation_averaging")
-    from hyperpose_core.inference.rotation_averaging import TurnedViews
+    from hyperpose_core.inference.rotation_averaging import RotatedViews
 
-    return TurnedViews(turn_deg, checkpoint.camera, checkpoint.preprocessing)
+    return RotatedViews(rotation_deg, checkpoint.camera, checkpoint.preprocessing)
 
 
 def _stacked(inputs: Sequence[Images]) -> Images:

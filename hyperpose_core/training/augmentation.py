@@ -1,4 +1,4 @@
-"""Augmentation on batches of tensors: crops, colours, motion blur, and virtual turns and moves of the camera.
+"""Augmentation on batches of tensors: crops, colours, motion blur, rotation augmentation and view synthesis.
 
 Randomness comes from the seed, the epoch and the sample alone: the same sample is varied in the same way
 whatever batch or process it is in.
@@ -16,8 +16,8 @@ from torch import Tensor
 from hyperpose_core.geometry.camera import CameraModel
 from hyperpose_core.geometry.torch_rotations import multiply_quaternions, rotation_vectors_to_quaternions
 from hyperpose_core.training.recipe import Augmentation
-from hyperpose_core.view_synthesis.rotation import turn_images
-from hyperpose_core.view_synthesis.translation import Moves, move_images
+from hyperpose_core.view_synthesis.rotation import rotate_images
+from hyperpose_core.view_synthesis.translation import CameraMotions, synthesize_views
 
 _LUMINANCE = (0.299, 0.587, 0.114)
 # Luminance and two chrominance axes (NTSC's YIQ), in which a turn of hue is a plane rotation.
@@ -67,7 +67,7 @@ class Augmenter:
         images: Tensor,
         orientations: Tensor,
         numbers: Tensor,
-        moves: Moves | None = None,
+        moves: CameraMotions | None = None,
     ) -> tuple[Tensor, Tensor]:
         """Vary a batch.
 
@@ -83,19 +83,21 @@ class Augmenter:
         options = self._augmentation
         images = images.float()
         if self._camera is not None and (options.virtual_rotation_deg > 0 or moves is not None):
-            turns = self._turns(numbers)
+            rotations = self._rotations(numbers)
             if moves is None:
-                images = turn_images(images, turns, self._camera)
+                images = rotate_images(images, rotations, self._camera)
             else:
-                turns = multiply_quaternions(moves.turns, turns)
-                images = move_images(images, moves.translations, moves.inverse_depths, turns, self._camera)
-            orientations = multiply_quaternions(orientations.double(), turns).to(orientations.dtype)
+                rotations = multiply_quaternions(moves.rotations, rotations)
+                images = synthesize_views(
+                    images, moves.translations, moves.inverse_depths, rotations, self._camera
+                )
+            orientations = multiply_quaternions(orientations.double(), rotations).to(orientations.dtype)
         images = self._cropped(images, numbers[:, _CROP])
         if options.motion_blur_px > 0:
             images = _blurred(images, numbers[:, _BLUR], options.motion_blur_px)
         return recoloured_images(images, options, numbers), orientations
 
-    def _turns(self, numbers: Tensor) -> Tensor:
+    def _rotations(self, numbers: Tensor) -> Tensor:
         largest = math.radians(self._augmentation.virtual_rotation_deg)
         return rotation_vectors_to_quaternions((numbers[:, _TURN].double() * 2 - 1) * largest)
 

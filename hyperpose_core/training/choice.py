@@ -66,13 +66,16 @@ def _views(data: PosedImageSet) -> tuple[str, dict[str, Any], list[str]]:
         return "small_data", {}, [reason]
     extent = _extent(data.positions())
     if data.world.is_metric and extent > _LARGEST_ROOM_M:
-        return "demo", {}, [f"cameras over {extent:.0f} m: turned virtually, by little, and not moved"]
+        return "demo", {}, [f"cameras over {extent:.0f} m: slight rotation augmentation, no view synthesis"]
     reach = _INTERPOLATION * extent
     if data.world.is_metric:
         reach = min(reach, _LARGEST_INTERPOLATION_M)
     neighbours = _neighbours(data, reach)
     if np.median(neighbours) < 1.0:
-        reason = f"fewer than half of the views have another within {reach:.2g}: turned virtually, not moved"
+        reason = (
+            f"fewer than half of the views have another within {reach:.2g}: rotation augmentation, no view "
+            "synthesis"
+        )
         return "virtual_turns", _SMALL_NETWORK, [reason]
     augmentation = dict(_AUGMENTATION, virtual_interpolation_m=reach)
     translation = _TRANSLATION * extent
@@ -80,7 +83,8 @@ def _views(data: PosedImageSet) -> tuple[str, dict[str, Any], list[str]]:
         min(translation, _LARGEST_TRANSLATION_M) if data.world.is_metric else translation
     )
     reason = (
-        f"intrinsics known, {np.median(neighbours):.0f} overlapping views each: moved and turned virtually"
+        f"intrinsics known, {np.median(neighbours):.0f} overlapping views each: view synthesis and "
+        "rotation augmentation"
     )
     return "accurate", {"augmentation": augmentation}, [reason]
 

@@ -83,11 +83,11 @@ class Augmentation:
         saturation: largest relative change.
         hue: largest turn of the colour wheel, as a fraction of a full turn.
         motion_blur_px: longest smear, pixels of the network's input.
-        virtual_rotation_deg: largest virtual turn of the camera about each of its axes, degrees; the label
-            turns along. Needs the camera's intrinsics.
-        virtual_translation_m: largest virtual move of the camera along each of its axes, metres; the label
-            moves along. Needs the camera's intrinsics, and training images whose views overlap, from which
-            the depth of each is estimated.
+        virtual_rotation_deg: rotation augmentation: largest virtual rotation about each of the camera's axes,
+            degrees; the label is rotated along. Needs the camera's intrinsics.
+        virtual_translation_m: view synthesis: largest virtual translation along each of the camera's axes,
+            metres; the label moves along. Needs the camera's intrinsics, and training images whose views
+            overlap, from which the depth of each is estimated.
         virtual_interpolation_m: moves the camera virtually up to half the way to another training image at
             most so far away, metres, chosen by chance, and turns it along: places between the images, gaps
             in their sweep included. Needs what `virtual_translation_m` needs.
@@ -104,7 +104,7 @@ class Augmentation:
     virtual_interpolation_m: float = Field(default=0.0, ge=0, allow_inf_nan=False)
 
     @property
-    def moves_cameras(self) -> bool:
+    def synthesizes_views(self) -> bool:
         """Whether images are moved, for which their depth has to be known."""
         return self.virtual_translation_m > 0 or self.virtual_interpolation_m > 0
 

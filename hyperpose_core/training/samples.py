@@ -76,7 +76,7 @@ class Samples:
         self._augmenter = self._build_augmenter()
         self._views = (
             VirtualViews(data, self.training, self._cache, recipe.augmentation, cache)
-            if recipe.augmentation.moves_cameras
+            if recipe.augmentation.synthesizes_views
             else None
         )
         ids = {scene: index for index, scene in enumerate(data.scenes)}
@@ -128,7 +128,7 @@ class Samples:
         if self._views is None:
             images, orientations = self._augmenter(images, orientations, numbers)
             return self._batch(images, indices, orientations, device)
-        moves = self._views.moves(indices, numbers)
+        moves = self._views.motions(indices, numbers)
         shift = moves.in_world(orientations) / self.normalisation.scale
         images, orientations = self._augmenter(images, orientations, numbers, moves)
         batch = self._batch(images, indices, orientations, device)
@@ -178,7 +178,7 @@ class Samples:
         camera = None
         if self.data.camera is not None:
             camera = self.data.camera.resized(*self._cache.size)
-            if augmentation.virtual_rotation_deg > 0 or augmentation.moves_cameras:
+            if augmentation.virtual_rotation_deg > 0 or augmentation.synthesizes_views:
                 check_lens(camera)
         elif augmentation.virtual_rotation_deg > 0:
             raise HyperPoseError(

@@ -1,4 +1,4 @@
-"""Where the cameras of training images are moved virtually, and the depth that their images are moved by."""
+"""View synthesis for training images: sampled camera motions, and depth."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ from hyperpose_core.geometry.torch_rotations import rotation_vectors_to_quaterni
 from hyperpose_core.training.augmentation import INTERPOLATION, TRANSLATION
 from hyperpose_core.training.recipe import Augmentation
 from hyperpose_core.view_synthesis.depth_maps import DepthMaps
-from hyperpose_core.view_synthesis.translation import Moves
+from hyperpose_core.view_synthesis.translation import CameraMotions
 
 _LARGEST_ANGLE_DEG = 40.0  # between two cameras, one of which is moved towards the other
 _FARTHEST = 0.5  # of the way: the other half is nearer to the other camera
 
 
 class VirtualViews:
-    """Moves cameras, by chance, along their own axes and part of the way towards other training images."""
+    """Samples camera motions along the camera's axes and part of the way towards other training images."""
 
     def __init__(
         self,
@@ -49,7 +49,7 @@ class VirtualViews:
         """
         if data.camera is None:
             raise HyperPoseError(
-                f"{data.name}: virtual moves need the camera's intrinsics; give {CAMERA_ADVICE}, or "
+                f"{data.name}: view synthesis needs the camera's intrinsics; give {CAMERA_ADVICE}, or "
                 "set augmentation.virtual_translation_m and "
                 "augmentation.virtual_interpolation_m to 0"
             )
@@ -60,7 +60,7 @@ class VirtualViews:
         self._depths = DepthMaps(data.images, indices, pixels, camera, baseline, folder)
         self._ways = _ways(data, indices, reach)
 
-    def moves(self, indices: Sequence[int], numbers: Tensor) -> Moves:
+    def motions(self, indices: Sequence[int], numbers: Tensor) -> CameraMotions:
         """Return how the cameras of some records are moved; those of unknown depth stay where they are.
 
         Args:
@@ -72,7 +72,7 @@ class VirtualViews:
         )
         along = along * self._depths.known(indices)[:, None]
         own = (numbers[:, TRANSLATION] * 2 - 1) * self._translation * self._depths.known(indices)[:, None]
-        return Moves(
+        return CameraMotions(
             along[:, :3].float() + own,
             rotation_vectors_to_quaternions(along[:, 3:]),
             self._depths.batch(indices),
@@ -99,6 +99,6 @@ def _ways(data: PosedImageSet, indices: Sequence[int], reach: float) -> dict[int
         angle = np.degrees(np.arccos(np.clip((trace - 1) / 2, -1, 1)))
         near = (distance <= reach) & (angle < _LARGEST_ANGLE_DEG) & (scenes == scene)
         relative = np.linalg.inv(pose) @ poses[near]
-        turns = [quaternion_to_rotation_vector(matrix_to_quaternion(one[:3, :3])) for one in relative]
-        ways[index] = np.concatenate([relative[:, :3, 3], np.array(turns)], axis=1)
+        rotations = [quaternion_to_rotation_vector(matrix_to_quaternion(one[:3, :3])) for one in relative]
+        ways[index] = np.concatenate([relative[:, :3, 3], np.array(rotations)], axis=1)
     return ways

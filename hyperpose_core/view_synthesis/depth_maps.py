@@ -74,7 +74,7 @@ class DepthMaps:
         if not self.known(indices).any():
             nearest, farthest = _NEAREST * baseline, _FARTHEST * baseline
             raise HyperPoseError(
-                f"virtual moves of {baseline:g} m: the depth of no training image could be estimated, "
+                f"view synthesis over {baseline:g} m: the depth of no training image could be estimated, "
                 f"which needs images from {nearest:.2g} to {farthest:.2g} m apart that look the same way"
             )
 

@@ -38,7 +38,7 @@ def check_lens(camera: CameraModel) -> None:
             f"virtual views through a lens of model {camera.distortion_model!r} with "
             f"{len(camera.distortion)} coefficients: {', '.join(_MOST_COEFFICIENTS)} with at most "
             f"{', '.join(map(str, _MOST_COEFFICIENTS.values()))} are known; undistort the images, or leave "
-            "virtual turns and moves out"
+            "rotation augmentation and view synthesis out"
         )
 
 

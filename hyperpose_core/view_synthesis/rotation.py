@@ -1,4 +1,4 @@
-"""Virtual turns of a camera about its centre.
+"""Rotation augmentation: virtual rotations of a camera about its centre.
 
 They are exact: a camera that turns about its centre sees the same rays, so the new image is a homography
 K R K^-1 of the old one, and the camera's orientation turns by R. Images of a lens that bends lines stay as
@@ -16,15 +16,17 @@ from hyperpose_core.geometry.torch_rotations import quaternions_to_matrices
 from hyperpose_core.view_synthesis.projection import pixel_rays, sampling_grid
 
 
-def turn_images(images: Tensor, turns: Tensor, camera: CameraModel) -> Tensor:
+def rotate_images(images: Tensor, rotations: Tensor, camera: CameraModel) -> Tensor:
     """Return the images [N, C, h, w] that a camera turned by quaternions [N, 4] would see.
 
     Args:
         images: float images, each its own.
-        turns: new optical frame to old, unit quaternions.
+        rotations: new optical frame to old, unit quaternions.
         camera: of the images.
     """
-    grid = _rotation_grid(quaternions_to_matrices(turns).float(), camera, images.shape[-2], images.shape[-1])
+    grid = _rotation_grid(
+        quaternions_to_matrices(rotations).float(), camera, images.shape[-2], images.shape[-1]
+    )
     return torch.nn.functional.grid_sample(images, grid, padding_mode="border", align_corners=False)
 
 

@@ -1,4 +1,4 @@
-"""Virtual moves of a camera: what it would have seen from beside where it was, given each pixel's depth.
+"""View synthesis: what a camera would have seen from nearby, given each pixel's depth.
 
 The pixels' depths are carried to the new place first, then every new pixel looks up its colour in the image
 by the depth that arrived there: colours are interpolated once, and gaps are in the depth only, where they are
@@ -18,17 +18,17 @@ from hyperpose_core.geometry.torch_rotations import quaternions_to_matrices
 from hyperpose_core.view_synthesis.projection import pixel_rays, plane_pixels, sampling_grid
 
 
-class Moves(NamedTuple):
+class CameraMotions(NamedTuple):
     """How N cameras are moved.
 
     Attributes:
         translations: in their old optical frames, metres, float32 [N, 3].
-        turns: new optical frames to old, unit quaternions, float64 [N, 4].
+        rotations: new optical frames to old, unit quaternions, float64 [N, 4].
         inverse_depths: of their images, 1/m, float32 [N, h', w'].
     """
 
     translations: Tensor
-    turns: Tensor
+    rotations: Tensor
     inverse_depths: Tensor
 
     def in_world(self, orientations: Tensor) -> Tensor:
@@ -36,8 +36,8 @@ class Moves(NamedTuple):
         return torch.einsum("nij,nj->ni", quaternions_to_matrices(orientations), self.translations)
 
 
-def move_images(
-    images: Tensor, translations: Tensor, inverse_depths: Tensor, turns: Tensor, camera: CameraModel
+def synthesize_views(
+    images: Tensor, translations: Tensor, inverse_depths: Tensor, rotations: Tensor, camera: CameraModel
 ) -> Tensor:
     """Return the images [N, C, h, w] that cameras moved and turned would see.
 
@@ -45,11 +45,11 @@ def move_images(
         images: float images, each its own.
         translations: of the cameras in their old optical frames, metres [N, 3].
         inverse_depths: of the images, at their size or a fraction of it, 1/m [N, h', w'].
-        turns: new optical frames to old, unit quaternions [N, 4].
+        rotations: new optical frames to old, unit quaternions [N, 4].
         camera: of the images.
     """
     height, width = images.shape[-2:]
-    rotations = quaternions_to_matrices(turns).float()
+    rotations = quaternions_to_matrices(rotations).float()
     translations = translations.float()
     coarse = camera.resized(*inverse_depths.shape[-2:])
     arrived = _carried(inverse_depths, translations, rotations, coarse)
