@@ -47,8 +47,8 @@ class RotatedViews:
             )
         if camera is None:
             raise HyperPoseError(
-                "virtual rotations need the camera's intrinsics, which this checkpoint doesn't know; train it "
-                "with the dataset option camera=WIDTH,HEIGHT,FX,FY,CX,CY"
+                "virtual rotations need the camera's intrinsics, which this checkpoint lacks; train it with "
+                "the dataset option camera=WIDTH,HEIGHT,FX,FY,CX,CY"
             )
         check_lens(camera)
         self._camera = preprocessing.input_camera(camera)
