@@ -384,6 +384,23 @@ def test_colmap_lists_without_points_lines_lose_no_image(tmp_path: Path) -> None
     assert len(open_dataset(path).images) == 10
 
 
+def test_images_of_several_colmap_cameras_know_their_own(tmp_path: Path) -> None:
+    path = write_colmap_text(tmp_path, shots(4))
+    with (path / "sparse/0/cameras.txt").open("a") as stream:
+        stream.write("2 PINHOLE 128 96 90 91 64 48\n")
+    file = path / "sparse/0/images.txt"
+    lines = file.read_text().splitlines()
+    first = next(index for index, line in enumerate(lines) if line.endswith(".png"))
+    *numbers, _, name = lines[first].split(maxsplit=9)  # names have blanks
+    lines[first] = " ".join([*numbers, "2", name])
+    file.write_text("\n".join(lines) + "\n")
+    data = open_dataset(path)
+    cameras = {image.path.name: camera for image, camera in zip(data.images, data.cameras(), strict=True)}
+    other = cameras.pop(Path(name).name)
+    assert data.camera is None and other is not None and (other.fx, other.fy, other.cx) == (90, 91, 63.5)
+    assert len(cameras) == 3 and {camera.fx for camera in cameras.values() if camera} == {FOCAL}
+
+
 def test_colmap_cameras_that_are_no_pinholes_are_not_taken_for_one(tmp_path: Path) -> None:
     path = write_colmap_text(tmp_path, shots(2))
     file = path / "sparse/0/cameras.txt"

@@ -33,6 +33,14 @@ def test_instant_ngps_fisheye_is_no_plumb_bob(tmp_path: Path) -> None:
     assert open_dataset(plain).camera is not None
 
 
+def test_frames_of_several_cameras_know_their_own(tmp_path: Path) -> None:
+    path = rewritten(tmp_path, lambda content: content["frames"][0].update(fl_x=77.0, fl_y=78.0))
+    data = open_dataset(path)
+    focal_lengths = [camera.fx for camera in data.cameras() if camera is not None]
+    assert data.camera is None and len(focal_lengths) == len(data.images) == 10
+    assert focal_lengths.count(77.0) == 1 and len(set(focal_lengths)) == 2
+
+
 def test_the_applied_scale_is_undone(tmp_path: Path) -> None:
     def shrink(content: dict[str, Any]) -> None:
         content["applied_scale"] = 0.25

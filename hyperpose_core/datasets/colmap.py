@@ -68,12 +68,14 @@ def open_colmap(
     cameras = read_cameras(folder / f"cameras{_suffix(folder)}")
     root = Path(images) if images else _image_folder(path, folder)
     entries = sorted(entries, key=lambda entry: natural_order(entry.name))
+    pinholes = {number: camera.pinhole() for number, camera in cameras.items()}
     records = [
         PosedImage(
             path=root / entry.name,
             pose=pose,
             scene=scene or path.absolute().name,
             sequence=entry.name.rpartition("/")[0],
+            camera=pinholes.get(entry.camera_id),
         )
         for entry in entries
         if (pose := _camera_to_world(entry, metres, findings)) is not None
@@ -81,15 +83,14 @@ def open_colmap(
     records = findings.without_far_positions(records)
     if not records:
         raise HyperPoseError(f"{folder}: no usable image in the model; left out: {findings.dropped}")
-    used = {cameras.get(entry.camera_id) for entry in entries}
-    camera = used.pop() if len(used) == 1 else None
+    used = {pinholes.get(entry.camera_id) for entry in entries}
     unit = "scale unknown" if scale is None else f"{metres:g} m a unit"
     names = [record.path.relative_to(root).as_posix() for record in records]
     return PosedImageSet(
         name=path.absolute().name if split is None else f"{path.absolute().name} {split}",
         images=policy.select(records, split, names),
         world=World(description=f"COLMAP model {path.absolute().name} ({unit})", is_metric=scale is not None),
-        camera=camera.pinhole() if camera else None,
+        camera=used.pop() if len(used) == 1 else None,
         dropped=findings.dropped,
         faults=findings.faults,
     )

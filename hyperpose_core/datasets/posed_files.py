@@ -65,6 +65,7 @@ def dataset_of(
             sequence=file.name.rpartition("/")[0],
             stamp_ns=file.stamp_ns,
             reader=file.reader,
+            camera=file.camera,
         )
         for file in ordered
     ]

@@ -29,6 +29,7 @@ class PosedImage:
         stamp_ns: when it was taken, integer nanoseconds, or None where the dataset doesn't say.
         condition: light or season, where the dataset says it; else empty.
         reader: turns the file into an image; a module-level function or picklable callable.
+        camera: its own camera, where the images of the dataset do not share one and it is known.
     """
 
     path: Path
@@ -38,6 +39,7 @@ class PosedImage:
     stamp_ns: int | None = None
     condition: str = ""
     reader: ImageReader = read_image
+    camera: CameraModel | None = None
 
     def read(self) -> RgbImage:
         """Read the image as RGB uint8 [H, W, 3].
@@ -74,6 +76,10 @@ class PosedImageSet:
     def scenes(self) -> tuple[str, ...]:
         """The scenes' names in alphabetical order: a scene's id is its place here."""
         return tuple(sorted({image.scene for image in self.images}))
+
+    def cameras(self) -> tuple[CameraModel | None, ...]:
+        """Return each image's camera: its own, or the one that all share; None where neither is known."""
+        return tuple(image.camera or self.camera for image in self.images)
 
     def positions(self) -> Array:
         """Return the camera centres [N, 3] in metres."""

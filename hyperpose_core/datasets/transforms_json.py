@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 import posixpath
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -120,6 +120,8 @@ def open_transforms_json(
     frames = [frame for frame in frames if id(frame.image) in kept]
     if not frames:
         raise HyperPoseError(f"{path}: no usable frame; left out: {findings.dropped or 'none'}")
+    if len({frame.intrinsics for frame in frames}) > 1:
+        frames = [_with_own_camera(frame) for frame in frames]
     return PosedImageSet(
         name=folder.name if split is None else f"{folder.name} {split}",
         images=_select(frames, split, policy, own_splits),
@@ -272,6 +274,10 @@ def _select(
         present = sorted({frame.split for frame in frames if frame.split})
         raise MissingSplitError(f"there is no split {split!r}; the file has: {', '.join(present)}")
     return chosen
+
+
+def _with_own_camera(frame: _Frame) -> _Frame:
+    return replace(frame, image=replace(frame.image, camera=_common_camera([frame])))
 
 
 def _common_camera(frames: Sequence[_Frame]) -> CameraModel | None:

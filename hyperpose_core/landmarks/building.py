@@ -43,7 +43,6 @@ def build_map(
     path: Path,
     settings: MapSettings | None = None,
     progress: Progress = without_progress,
-    cameras: Sequence[CameraModel] | None = None,
     estimator: PoseEstimator | None = None,
 ) -> LandmarkMap:
     """Build a map and write it.
@@ -56,7 +55,6 @@ def build_map(
         path: the map's file, which is overwritten.
         settings: how; None takes the defaults.
         progress: shows how far it is.
-        cameras: each image's camera where they are not one, `images.camera`.
         estimator: a network whose features of the images are to be kept in the map.
 
     Raises:
@@ -68,7 +66,7 @@ def build_map(
     settings = settings or MapSettings()
     if settings.adjust_poses:
         load_pycolmap()  # told before the long part
-    cameras = _cameras(images, cameras)
+    cameras = _cameras(images)
     work_path = path.with_name(path.name + _WORK_SUFFIX)
     with locked_folder(work_path, "building of this map"):
         work = WorkFolder(work_path, _fingerprint(images, settings))
@@ -170,15 +168,14 @@ def _content(
     )
 
 
-def _cameras(images: PosedImageSet, cameras: Sequence[CameraModel] | None) -> Sequence[CameraModel]:
-    if cameras is not None:
-        return cameras
-    if images.camera is None:
+def _cameras(images: PosedImageSet) -> Sequence[CameraModel]:
+    cameras = [camera for camera in images.cameras() if camera is not None]
+    if len(cameras) < len(images.images):
         raise HyperPoseError(
             f"{images.name}: a map needs the camera's intrinsics, which this data does not tell: give them "
             "with --data-option camera=WIDTH,HEIGHT,FX,FY,CX,CY (pixels)"
         )
-    return [images.camera] * len(images.images)
+    return cameras
 
 
 def _statistics(graph: ViewGraph, found: Reconstruction) -> dict[str, object]:

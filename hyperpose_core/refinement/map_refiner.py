@@ -58,12 +58,24 @@ class MapRefiner:
         """
         return cls(load_map(path, checkpoint, tell), checkpoint, camera)
 
-    def refine(self, image: RgbImage, estimate: PoseEstimate, fallbacks: Sequence[Prior] = ()) -> Refinement:
+    def refine(
+        self,
+        image: RgbImage,
+        estimate: PoseEstimate,
+        fallbacks: Sequence[Prior] = (),
+        camera: CameraModel | None = None,
+    ) -> Refinement:
         """Refine a network's answer to an image, RGB uint8 [H, W, 3], as it was read.
+
+        Args:
+            image: the image.
+            estimate: what the network says of it.
+            fallbacks: further guesses of where it was taken.
+            camera: the image's own, where it is known.
 
         Raises:
             HyperPoseError: no intrinsics are known for images of this size.
         """
         height, width = image.shape[:2]
-        camera = camera_of_images(height, width, self._cameras, self.map)
+        camera = camera_of_images(height, width, (camera, *self._cameras), self.map)
         return self._refiner.refine(image, camera, prior_of(estimate, self._scene), fallbacks)

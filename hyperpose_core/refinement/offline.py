@@ -56,7 +56,7 @@ def refine_images(
         image = record.read()
         begin = time.perf_counter()
         try:
-            refinement = refiner.refine(image, estimate)
+            refinement = refiner.refine(image, estimate, camera=record.camera)
         except HyperPoseError as error:
             reasons[str(error)] += 1
             refinements.append(None)

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 def why_no_map(data: PosedImageSet) -> str | None:
     """Say why training images give no map; None where they do."""
-    if data.camera is None:
+    if None in data.cameras():
         return "the camera's intrinsics are not known (--data-option camera=... gives them)"
     if len(data.images) < FEWEST_MAP_IMAGES:
         return f"{len(data.images)} images are too few, {FEWEST_MAP_IMAGES} are needed"
@@ -34,7 +34,7 @@ def build_training_map(
 
     Args:
         checkpoint: the trained network's file.
-        data: the training images, of one known camera.
+        data: the training images, whose cameras are known.
         device: where to run the network.
         most_images: how many of them to take; where there are more, evenly spread over each scene's.
         progress: shows how far it is.
