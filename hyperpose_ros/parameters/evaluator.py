@@ -11,14 +11,12 @@ from hyperpose_ros.parameters.declaration import Change, parameter
 class EvaluatorParameters:
     """The evaluator's parameters, read once, when it starts."""
 
-    output_directory: str = parameter(
-        "evaluation", Change.START, "Folder of the report; made where it is missing."
-    )
+    output_directory: str = parameter("evaluation", Change.START, "Folder of the report; created if missing.")
     title: str = parameter("Localizer against ground truth", Change.START, "Heading of the report.")
     match_tolerance: float = parameter(
         0.0,
         Change.START,
-        "Seconds by which the stamps of an estimate and its true pose may differ; 0 wants them equal.",
+        "Seconds by which the stamps of an estimate and its true pose may differ; 0 requires equal stamps.",
         minimum=0.0,
         maximum=10.0,
     )
@@ -38,7 +36,7 @@ class EvaluatorParameters:
     count_unanswered: bool = parameter(
         False,
         Change.START,
-        "Score true poses that got no estimate as unanswered frames, instead of only counting them.",
+        "Count true poses without an estimate as failed frames, instead of only reporting their number.",
     )
     idle_timeout: float = parameter(
         5.0,
@@ -57,7 +55,7 @@ class EvaluatorParameters:
     expected_frames: int = parameter(
         0,
         Change.START,
-        "End as soon as so many frames are matched; 0 for no such number.",
+        "End as soon as this many frames are matched; 0 sets no number.",
         minimum=0,
         maximum=2**31,
     )

@@ -36,7 +36,7 @@ class LocalizerParameters:
     device: str = parameter(
         "auto",
         Change.UNCONFIGURED,
-        "Where the network runs: auto (a GPU where there is one), cpu, cuda or cuda:N.",
+        "Device the network runs on: auto (a GPU if there is one), cpu, cuda or cuda:N.",
     )
     engine: str = parameter(
         "auto",
@@ -59,8 +59,8 @@ class LocalizerParameters:
     threads: int = parameter(
         0,
         Change.UNCONFIGURED,
-        "CPU threads of one inference; 0 takes every core, or what OMP_NUM_THREADS says. Where other nodes "
-        "share the machine, leave them a core.",
+        "CPU threads of one inference; 0 uses every core, or OMP_NUM_THREADS if set. If other nodes share "
+        "the machine, leave them a core.",
         minimum=0,
         maximum=256,
     )
@@ -83,8 +83,8 @@ class LocalizerParameters:
     network_until_verified: bool = parameter(
         False,
         Change.ANY_TIME,
-        "With refinement refine, whether the network's poses move the transform and the path until the map "
-        "has verified the first one.",
+        "With refinement refine, whether the network's poses update the transform and the path until the "
+        "map has verified the first one.",
     )
     image_transport: str = parameter(
         "raw",
@@ -96,9 +96,9 @@ class LocalizerParameters:
     image_reliability: str = parameter(
         "auto",
         Change.UNCONFIGURED,
-        "Reliability that the image subscription asks for. auto takes what the publishers offer, reliable "
-        "while there are none, and subscribes anew when the offers change. A qos_overrides parameter goes "
-        "before it.",
+        "Reliability requested by the image subscription. auto matches the publishers' offer, reliable "
+        "while there are none, and resubscribes when the offers change. A qos_overrides parameter takes "
+        "precedence.",
         choices=("auto", "reliable", "best_effort"),
     )
     use_camera_info: bool = parameter(
@@ -112,8 +112,8 @@ class LocalizerParameters:
     field_of_view_margin_deg: float = parameter(
         5.0,
         Change.ANY_TIME,
-        "Degrees by which the field of view, horizontal or vertical, that the network sees may differ from "
-        "what it saw in training before there is a warning; needs use_camera_info.",
+        "Degrees by which the network's horizontal or vertical field of view may differ from training "
+        "before a warning; needs use_camera_info.",
         minimum=0.0,
         maximum=180.0,
     )
@@ -128,19 +128,19 @@ class LocalizerParameters:
     sync_tolerance: float = parameter(
         0.03,
         Change.ANY_TIME,
-        "Seconds by which the stamps of images that several cameras take together may differ, and for which "
-        "the first of them to arrive waits for the others. Less than a camera's period.",
+        "Seconds by which the stamps of images of several cameras may differ to be processed together, and "
+        "for which the first to arrive waits for the others. Less than a camera's period.",
         minimum=0.001,
         maximum=10.0,
     )
-    map_frame: str = parameter(
-        "map", Change.UNCONFIGURED, "Frame of the poses: the trained world, as a TF frame."
-    )
+    map_frame: str = parameter("map", Change.UNCONFIGURED, "TF frame of the poses: the trained world.")
     base_frame: str = parameter(
-        "base_link", Change.UNCONFIGURED, "The robot's body frame, TF's child where the extrinsics are known."
+        "base_link",
+        Change.UNCONFIGURED,
+        "TF frame of the robot's body, the transform's child if the extrinsics are known.",
     )
     odom_frame: str = parameter(
-        "odom", Change.UNCONFIGURED, "Odometry's frame: map_odom's child, base_frame's parent on /tf."
+        "odom", Change.UNCONFIGURED, "TF frame of odometry: child of map_odom, parent of base_frame on /tf."
     )
     world_to_map: tuple[float, ...] = parameter(
         (),
@@ -165,14 +165,14 @@ class LocalizerParameters:
         "Transform on /tf: map_odom (map_frame to odom_frame, for a robot whose odometry is on /tf; needs "
         "odometry_source), map_base (map_frame to base_frame), map_camera (map_frame to the image's frame), "
         "none; auto is map_base, and map_camera as long as the only camera's place on the robot is not "
-        "known. Nothing is sent while somebody else gives the same frame a parent.",
+        "known. Nothing is sent while another node gives the same frame a parent.",
         choices=("auto", "map_odom", "map_base", "map_camera", "none"),
     )
     transform_tolerance: float = parameter(
         0.1,
         Change.ANY_TIME,
-        "Seconds by which map_odom's transform is stamped ahead of the image, so that those who look it up "
-        "need not wait for the next one. It is also sent again, at most 20 times a second, as far ahead of "
+        "Seconds by which the stamp of map_odom's transform is ahead of the image's, so that lookups need "
+        "not wait for the next one. It is also repeated, at most 20 times a second, as far ahead of "
         "odom_frame's transforms on /tf.",
         minimum=0.0,
         maximum=10.0,
@@ -188,31 +188,31 @@ class LocalizerParameters:
     pose_of: str = parameter(
         "auto",
         Change.UNCONFIGURED,
-        "What ~/pose, ~/pose_with_covariance and ~/path speak of: camera (the image's optical frame), base "
-        "(base_frame, where the camera's place on it is known); auto is camera for one camera and base for "
-        "several.",
+        "Frame whose pose ~/pose, ~/pose_with_covariance and ~/path carry: camera (the image's optical "
+        "frame) or base (base_frame, if the camera's extrinsics are known); auto is camera for one camera "
+        "and base for several.",
         choices=("auto", "camera", "base"),
     )
     path_length: int = parameter(
         1000,
         Change.ANY_TIME,
-        "Number of latest poses that ~/path keeps; 0 publishes none.",
+        "Number of latest poses in ~/path; 0 publishes none.",
         minimum=0,
         maximum=100_000,
     )
     max_age: float = parameter(
         0.0,
         Change.ANY_TIME,
-        "Seconds between an image's stamp and now beyond which it is dropped; 0 sets no limit. Give a limit "
-        "only where the stamps and this node share a clock (on a replay: use_sim_time with /clock).",
+        "Images older than this many seconds, by their stamp, are dropped; 0 sets no limit. Set a limit "
+        "only if the stamps and this node share a clock (in a replay: use_sim_time with /clock).",
         minimum=0.0,
         maximum=3600.0,
     )
     max_rate: float = parameter(
         0.0,
         Change.ANY_TIME,
-        "Images a second that are answered at most, sets of images with several cameras; 0 sets no limit. An "
-        "image that is received sooner after the last one let in is dropped, whatever its stamp says.",
+        "Maximum number of images processed per second, or of sets of images with several cameras; 0 sets "
+        "no limit. Images received sooner after the last accepted one are dropped, whatever their stamp.",
         minimum=0.0,
         maximum=1000.0,
     )
@@ -226,58 +226,58 @@ class LocalizerParameters:
     on_invalid: str = parameter(
         "withhold",
         Change.ANY_TIME,
-        "What becomes of a pose that is not to be trusted: withhold publishes nothing but ~/status, inflate "
-        "publishes it with its covariance multiplied by inflation. Neither sends a transform for it, and an "
-        "output that is not finite is always withheld.",
+        "What to do with an invalid pose: withhold publishes ~/status only, inflate publishes it with its "
+        "covariance multiplied by inflation. Neither updates the transform, and non-finite output is "
+        "always withheld.",
         choices=("withhold", "inflate"),
     )
     inflation: float = parameter(
         100.0,
         Change.ANY_TIME,
-        "Factor on the variances of a pose that is not to be trusted, where on_invalid is inflate; 100 makes "
-        "standard deviations ten times as large.",
+        "Factor on the variances of an invalid pose if on_invalid is inflate; 100 makes standard "
+        "deviations ten times as large.",
         minimum=1.0,
         maximum=1e12,
     )
     min_scene_probability: float = parameter(
         0.5,
         Change.ANY_TIME,
-        "A pose is not to be trusted where the network gives the scene that it chose less probability than "
-        "this; 0 trusts any. Networks of one scene have none.",
+        "A pose is invalid if the network's probability of the chosen scene is lower; 0 accepts any. "
+        "Single-scene networks have none.",
         minimum=0.0,
         maximum=1.0,
     )
     region_margin: float = parameter(
         -1.0,
         Change.ANY_TIME,
-        "A pose is not to be trusted further than this many metres from every position that the network was "
-        "trained on; 0 sets no limit. Negative: five times the spacing of the trained positions plus three "
-        "standard deviations of the pose. A checkpoint that was imported knows no positions.",
+        "A pose is invalid if it is more than this many metres from every training position; 0 sets no "
+        "limit. Negative: five times the spacing of the training positions plus three standard deviations "
+        "of the pose. Imported checkpoints have no training positions.",
         minimum=-1.0,
         maximum=1e6,
     )
     jump_gate: float = parameter(
         0.999,
         Change.ANY_TIME,
-        "A pose is not to be trusted where it differs from the last trusted one, carried on by odometry, by "
-        "more than this share of true motions would (a chi-squared gate on the covariances of both poses and "
-        "of odometry); 0 lets any pass. Needs odometry and camera_extrinsics.",
+        "Innovation gate: a pose is invalid beyond this chi-squared quantile on the Mahalanobis distance "
+        "to the odometry-propagated last accepted pose, given the covariances of both poses and of "
+        "odometry; 0 disables it. Needs odometry and camera_extrinsics.",
         minimum=0.0,
         maximum=0.999999,
     )
     odometry_noise: float = parameter(
         0.05,
         Change.ANY_TIME,
-        "Standard deviation of odometry's error, for jump_gate: metres a metre travelled and radians a "
-        "radian turned, where a metre travelled counts as 0.1 radians turned too.",
+        "Standard deviation of odometry's error, for jump_gate: metres per metre travelled and radians per "
+        "radian turned, where a metre travelled counts as 0.1 radians turned, too.",
         minimum=0.0,
         maximum=10.0,
     )
     jump_recovery: int = parameter(
         5,
         Change.ANY_TIME,
-        "After this many poses in a row that jump_gate refused, and that agree with one another, the last of "
-        "them is trusted: the robot was carried elsewhere, or the first pose was wrong.",
+        "After this many consecutive poses that jump_gate rejected and that agree with one another, the "
+        "last of them is accepted: the robot was kidnapped, or the first pose was wrong.",
         minimum=2,
         maximum=1000,
     )
@@ -295,7 +295,7 @@ class LocalizerParameters:
         Change.ANY_TIME,
         "When `initialpose` tells others (AMCL, SLAM Toolbox) where base_frame is, once: off (only when "
         "~/relocalize is called), on_start (once the robot is found after activation or ~/reset), on_lost "
-        "(that, and each time that it is found again after it was lost). Waits until somebody listens.",
+        "(that, and each time that it is found again after it was lost). Waits for a subscriber.",
         choices=("off", "on_start", "on_lost"),
     )
     initial_pose_unverified: bool = parameter(

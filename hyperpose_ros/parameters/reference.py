@@ -24,7 +24,7 @@ _GROUPS = (
     ("Frames and transforms", "map_frame"),
     ("Path", "path_length"),
     ("Age, rate and silence of images", "max_age"),
-    ("Trust", "on_invalid"),
+    ("Pose validity", "on_invalid"),
 )
 """The localizer's groups, each with the first of its parameters in the order of their declaration."""
 

@@ -18,20 +18,19 @@ class ViewerParameters:
     record: str = parameter(
         "",
         Change.START,
-        "Write what would be shown into this file, FILE.rrd, instead of showing it; `rerun FILE.rrd` opens "
-        "it. Empty: show it.",
+        "Write the recording FILE.rrd instead of showing the run; `rerun FILE.rrd` opens it. Empty: show it.",
     )
     web: bool = parameter(
         False,
         Change.START,
-        "Show it in a web browser instead of in a window. A page's data go to browsers on this machine only: "
-        "forward both ports with `ssh -L` to look from another one.",
+        "Show the run in a web browser instead of a window. The page's data is served to browsers on this "
+        "machine only: forward both ports with `ssh -L` to view it from another one.",
     )
     web_port: int = parameter(9090, Change.START, "With web: port of the page.", minimum=1024, maximum=65535)
     data_port: int = parameter(
         9876,
         Change.START,
-        "Port on which the window or, with web, the page gets its data.",
+        "Port that serves the data of the window or, with web, of the page.",
         minimum=1024,
         maximum=65535,
     )
@@ -45,7 +44,7 @@ class ViewerParameters:
     max_image_rate: float = parameter(
         10.0,
         Change.START,
-        "Images shown for one second of their stamps, at most; 0 shows each. Poses are all shown.",
+        "Maximum number of images shown per second of their stamps; 0 shows all. All poses are shown.",
         minimum=0.0,
         maximum=1000.0,
     )
@@ -58,14 +57,14 @@ class ViewerParameters:
     match_tolerance: float = parameter(
         0.0,
         Change.START,
-        "Seconds by which the stamps of an estimate and its true pose may differ; 0 wants them equal.",
+        "Seconds by which the stamps of an estimate and its true pose may differ; 0 requires equal stamps.",
         minimum=0.0,
         maximum=10.0,
     )
     pose_of: str = parameter(
         "camera",
         Change.START,
-        "What the poses speak of: camera (its optical frame, drawn as a frustum) or base (the robot's body, "
+        "Frame of the poses: camera (its optical frame, drawn as a frustum) or base (the robot's body, "
         "drawn as axes).",
         choices=("camera", "base"),
     )
@@ -79,7 +78,7 @@ class ViewerParameters:
     path_length: int = parameter(
         1000,
         Change.START,
-        "Number of latest poses that the drawn paths keep.",
+        "Number of latest poses in the drawn paths.",
         minimum=2,
         maximum=100_000,
     )

@@ -16,7 +16,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         "ablate",
         description="Train a network with and without its hypernetwork from the same seeds, score all on the "
         "test data, and say by how much the median errors differ, with confidence intervals. Interrupted, "
-        "the same command goes on where it was; finished runs are not made again. Writes results.md, "
+        "the same command resumes; finished runs are kept. Writes results.md, "
         "results.json and ablation.png.",
     )
     add_dataset_arguments(parser, split="train")

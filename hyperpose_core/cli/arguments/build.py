@@ -14,9 +14,9 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     """Add the verb's parser."""
     parser = subparsers.add_parser(
         "build",
-        description="Make everything that a robot needs to localise at a place: poses of the images, where "
-        "they have none (`hyperpose reconstruct`), a check of the data, a trained network, a landmark map, "
-        "and a report on frames held out. Interrupted, the same command goes on where it was.",
+        description="Build everything a robot needs to localize at a place: poses of the images, if they have none "
+        "(`hyperpose reconstruct`), a check of the data, a trained network, a landmark map, and a report "
+        "on frames held out. An interrupted run resumes with the same command.",
         epilog="`ros2 launch hyperpose_ros localize.launch.py place:=DIR` then runs it. Sources without "
         "poses need pycolmap: pip install 'hyperpose_ros[map]'.",
     )
@@ -32,7 +32,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         "--minutes",
         type=float,
         default=BUILD_MINUTES,
-        help="train about so long, by the speed measured at the start (default: %(default)g)",
+        help="training time, by the speed measured at the start (default: %(default)g)",
     )
     parser.add_argument(
         "--recipe",
@@ -41,12 +41,12 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     )
     parser.add_argument("--seed", type=int, default=0, help="of training (default: %(default)s)")
     parser.add_argument(
-        "--reconstruct", action="store_true", help="find poses anew even where the source has some"
+        "--reconstruct", action="store_true", help="estimate poses even if the source has some"
     )
     parser.add_argument(
         "--unchecked",
         action="store_true",
-        help="go on even where the images contradict their poses or camera",
+        help="continue even if the images contradict their poses or camera",
     )
     add_device_argument(parser)
     _add_dataset_arguments(parser)
@@ -59,7 +59,7 @@ def _add_dataset_arguments(parser: argparse.ArgumentParser) -> None:
         "--format",
         default="auto",
         choices=["auto", *DATASET_FORMAT_NAMES],
-        help="how the data is laid out (default: told from the layout)",
+        help="dataset format (default: detected)",
     )
     group.add_argument(
         "--data-option",

@@ -22,7 +22,7 @@ def add_dataset_arguments(parser: argparse.ArgumentParser, split: str | None, re
         "--format",
         default="auto",
         choices=["auto", *DATASET_FORMAT_NAMES],
-        help="how the data is laid out (default: told from the layout)",
+        help="dataset format (default: detected)",
     )
     group.add_argument(
         "--split", default=split, help=f"part of the dataset to use (default: {split or 'all of it'})"
@@ -33,7 +33,7 @@ def add_dataset_arguments(parser: argparse.ArgumentParser, split: str | None, re
         default=[],
         metavar="NAME=VALUE",
         help="an option of the dataset's adapter, such as camera=640,480,525.5,525.5,320,240 for a label CSV "
-        "or sdk=FOLDER for RobotCar; may be repeated",
+        "or sdk=FOLDER for RobotCar; repeatable",
     )
 
 
@@ -42,7 +42,7 @@ def add_engine_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--engine",
         default="auto",
-        help="what runs the network: eager or exported (default: auto, exported for a .onnx file; for a "
+        help="inference engine: eager or exported (default: auto, exported for a .onnx file; for a "
         "checkpoint eager, or what a localizer found to be faster on this machine)",
     )
     parser.add_argument(
@@ -58,7 +58,7 @@ def add_device_argument(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--device",
         default="auto",
-        help="cpu, cuda or cuda:N (default: auto, the first CUDA device where there is one)",
+        help="cpu, cuda or cuda:N (default: auto, the first CUDA device if there is one)",
     )
 
 
@@ -69,7 +69,7 @@ def add_map_arguments(parser: argparse.ArgumentParser) -> None:
         "--map",
         type=Path,
         metavar="FILE",
-        help="landmark map that refines the network's poses and says whether they are true (default: the "
-        "checkpoint's, of the same name with the ending .map, where there is one)",
+        help="landmark map that refines and verifies the network's poses (default: the checkpoint's, of the "
+        "same name with the ending .map, if there is one)",
     )
-    group.add_argument("--no-map", action="store_true", help="leave a map beside the checkpoint alone")
+    group.add_argument("--no-map", action="store_true", help="ignore a map beside the checkpoint")

@@ -16,8 +16,8 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         help="make a checkpoint smaller",
         description="Hold weights in fewer bytes: int8 with one scale an output row for the hypernetworks' "
         "generators (and for further layers where the budget asks for it) with bfloat16 for the rest, "
-        "bfloat16 for all, or generators split into two factors. The file is an ordinary checkpoint; what "
-        "was done, and what it changed, stands in it. A compressed network is not trained on.",
+        "bfloat16 for all, or generators split into two factors. The file is an ordinary checkpoint that "
+        "documents what was done and its effect. A compressed network cannot be trained.",
     )
     parser.add_argument("checkpoint", type=Path, help="a .safetensors checkpoint")
     parser.add_argument("--output", type=Path, required=True, help="the file to write")

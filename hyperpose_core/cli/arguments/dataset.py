@@ -10,17 +10,17 @@ from hyperpose_core.choices import DATASET_FORMAT_NAMES
 
 def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """Add the verb's parser."""
-    parser = subparsers.add_parser("dataset", description="Look at a dataset.")
+    parser = subparsers.add_parser("dataset", description="Inspect a dataset.")
     actions = parser.add_subparsers(dest="action", required=True, metavar="ACTION")
     check = actions.add_parser(
         "check",
-        help="say what a dataset holds and what is wrong with it",
-        description="Open a dataset, read every image once, and say what it holds (frames a scene and split, "
-        "image sizes, extents, steps, gaps, time stamps, how far test frames are from training frames) and "
-        "what is wrong with it (unreadable images, bad rows, duplicated or unsorted time stamps, images that "
-        "are in both splits). Poses and camera are held against a sample of the images: the usual mistakes "
-        "(inverted poses, other axes, quaternion order, shifted labels, focal length ...) are named. Scale "
-        "cannot be seen this way.",
+        help="report what a dataset holds and what is wrong with it",
+        description="Open a dataset, read every image once, and report what it holds (frames a scene and split, image "
+        "sizes, extents, steps, gaps, time stamps, how far test frames are from training frames) and what "
+        "is wrong with it (unreadable images, bad rows, duplicated or unsorted time stamps, images that "
+        "are in both splits). Poses and camera are checked against a sample of the images: the usual "
+        "mistakes (inverted poses, other axes, quaternion order, shifted labels, focal length ...) are "
+        "named. Scale cannot be seen this way.",
         epilog="Exit code: 0 if nothing is wrong, 1 if problems were found, 2 if it cannot be opened.",
     )
     check.add_argument("data", type=Path, metavar="DIR", help="label CSV, bag or dataset folder")
@@ -28,21 +28,19 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         "--format",
         default="auto",
         choices=["auto", *DATASET_FORMAT_NAMES],
-        help="how the data is laid out (default: told from the layout)",
+        help="dataset format (default: detected)",
     )
     check.add_argument(
         "--data-option",
         action="append",
         default=[],
         metavar="NAME=VALUE",
-        help="an option of the dataset's adapter, such as image_root=FOLDER for a label CSV; may be repeated",
+        help="an option of the dataset's adapter, such as image_root=FOLDER for a label CSV; repeatable",
     )
     check.add_argument(
-        "--no-images", action="store_true", help="do not read the images, only look whether they are there"
+        "--no-images", action="store_true", help="do not read the images, only check that they exist"
     )
-    check.add_argument(
-        "--test-data", type=Path, metavar="DIR", help="where the test frames are, if not in the same place"
-    )
+    check.add_argument("--test-data", type=Path, metavar="DIR", help="the test frames, if elsewhere")
     check.add_argument(
         "--output", type=Path, metavar="DIR", help="folder for check.json, the distances as CSV and a plot"
     )

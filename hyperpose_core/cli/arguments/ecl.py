@@ -22,8 +22,8 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         help="make the variants of a dataset's frames",
         description="Make variants of a dataset's frames that keep poses and time stamps. Of a Cambridge "
         "Landmarks folder, they lie as the Extended Cambridge Landmarks do; of any other data, beside one "
-        "label CSV that holds the original frames, too. Interrupted, the same command goes on where it was. "
-        "ecl_settings.json says how every image was made.",
+        "label CSV that holds the original frames, too. An interrupted run resumes with the same command. "
+        "ecl_settings.json documents how every image was made.",
     )
     add_dataset_arguments(generate, split="test")
     generate.add_argument("--output", type=Path, required=True, help="folder of the variants")

@@ -15,7 +15,7 @@ def add_test_data_arguments(parser: argparse.ArgumentParser) -> None:
         "--test-data",
         type=Path,
         action="append",
-        help="label CSV or dataset folder to score on; may be repeated, each then has a row of its own "
+        help="label CSV or dataset folder to score on; repeatable, each then has a row of its own "
         "(default: the test split of --data)",
     )
     group.add_argument(
@@ -26,18 +26,18 @@ def add_test_data_arguments(parser: argparse.ArgumentParser) -> None:
         "--test-data-option",
         action="append",
         metavar="NAME=VALUE",
-        help="as --data-option, for it (default: the --data-option given); may be repeated",
+        help="as --data-option, for it (default: the --data-option given); repeatable",
     )
 
 
 def add_recipe_override_arguments(parser: argparse.ArgumentParser) -> None:
     """Add --epochs, --batch-size, --backbone and --no-pretrained, for trials of a recipe."""
-    group = parser.add_argument_group("keys of the recipe to replace")
+    group = parser.add_argument_group("overrides of the recipe")
     group.add_argument("--epochs", type=int, help="passes over the training images in a stage")
     group.add_argument("--batch-size", type=int, help="images a step")
     group.add_argument("--backbone", help="efficientnet_b0, efficientnet_lite0 or resnet34")
     group.add_argument(
         "--no-pretrained",
         action="store_true",
-        help="start the backbone from random weights, not from ImageNet's",
+        help="start the backbone from random instead of ImageNet weights",
     )

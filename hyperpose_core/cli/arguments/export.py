@@ -14,13 +14,13 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     parser = subparsers.add_parser(
         "export",
         help="write a checkpoint as an ONNX file for a faster runtime",
-        description="Write an ONNX file that holds the network and all that the checkpoint says. Before, its "
-        "answers are compared with the network's; the differences are printed and kept in the file. Every "
-        "command and the localizer take the file in place of the checkpoint and run it with OpenVINO.",
+        description="Write an ONNX file that holds the network and the checkpoint's metadata. Its outputs are first "
+        "compared with the network's; the differences are printed and stored in the file. Every command "
+        "and the localizer take the file in place of the checkpoint and run it with OpenVINO.",
     )
     parser.add_argument("checkpoint", type=Path, help="a .safetensors checkpoint")
     parser.add_argument("--output", type=Path, required=True, help="the .onnx file to write")
-    parser.add_argument("--force", action="store_true", help="replace the file where there is one")
+    parser.add_argument("--force", action="store_true", help="overwrite an existing file")
     parser.add_argument(
         "--map",
         type=Path,
@@ -33,7 +33,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     parser.add_argument(
         "--size",
         metavar="HEIGHTxWIDTH",
-        help="size of the network's input in pixels, where the checkpoint does not tell it or other cameras "
+        help="size of the network's input in pixels, if the checkpoint lacks it or other cameras "
         "are used than in training",
     )
     parser.add_argument(

@@ -13,12 +13,12 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     """Add the verb's parser."""
     parser = subparsers.add_parser(
         "map",
-        description="Build and look at landmark maps, which tell a camera's pose to the centimetre, and "
-        "whether it is true.",
+        description="Build and inspect landmark maps, which refine a camera's pose to the centimetre and "
+        "verify it.",
     )
     actions = parser.add_subparsers(dest="action", required=True, metavar="ACTION")
     _add_build(actions)
-    info = actions.add_parser("info", help="say what a map holds")
+    info = actions.add_parser("info", help="describe a map")
     export = actions.add_parser("export", help="write a map as a PLY point cloud and a COLMAP text model")
     view = actions.add_parser(
         "view",
@@ -41,7 +41,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         type=Path,
         action="append",
         default=[],
-        help="localise this image and draw it; may be repeated",
+        help="localize this image and draw it; repeatable",
     )
 
 
@@ -51,7 +51,7 @@ def _add_build(actions: argparse._SubParsersAction[argparse.ArgumentParser]) -> 
         "build",
         help="build a map from posed images",
         description="Find features in posed images, match those whose views overlap, and triangulate what "
-        "was matched with the given poses. Interrupted, it goes on where it was when it is started again.",
+        "was matched with the given poses. An interrupted run resumes with the same command.",
     )
     add_dataset_arguments(build, split="train")
     build.add_argument("--output", type=Path, required=True, metavar="FILE", help="the map to write")
@@ -78,12 +78,12 @@ def _add_build(actions: argparse._SubParsersAction[argparse.ArgumentParser]) -> 
     build.add_argument(
         "--no-calibration",
         action="store_true",
-        help="do not try the map on its own images; the covariance of poses in it is then a general one",
+        help="do not evaluate the map on its own images; the covariance of its poses is then a general one",
     )
     build.add_argument(
         "--checkpoint",
         type=Path,
-        help="keep what this network sees in the images, to find them by their look",
+        help="store this network's features of the images, to retrieve them by appearance",
     )
     add_device_argument(build)
     build.set_defaults(function="run_build")

@@ -18,7 +18,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         "predict",
         description="Estimate the camera pose of each image: position in metres in the checkpoint's world, "
         "orientation as the quaternion that rotates the camera's optical frame (x right, y down, z forward) "
-        "to it. With a landmark map, poses that the map confirms are the map's, to the centimetre, and the "
+        "to it. With a landmark map, verified poses are the map's, accurate to centimetres, and the "
         "others the network's.",
         epilog="Images that cannot be read are named and have an empty row in the table. Exit code: 0 if "
         "every image has a pose, 1 if some have none, 2 if none has.",

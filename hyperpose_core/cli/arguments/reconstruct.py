@@ -14,8 +14,8 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         "reconstruct",
         description="Find the poses of a video's frames, a folder's photographs or a bag's images by "
         "structure from motion, and write labels.csv, the camera and COLMAP's model, ready for every other "
-        "verb. Several sources of one place come into one world. Interrupted, the same command goes on where "
-        "it was; once finished, it takes seconds to give it another scale.",
+        "verb. Several sources of one place come into one world. An interrupted run resumes with "
+        "the same command; a finished one takes seconds to rescale.",
         epilog="Exit code: 0 if all went well, 1 if there are poses but something asked for was not had "
         "(said in a line that begins with 'problem'), 2 if there are none.",
     )

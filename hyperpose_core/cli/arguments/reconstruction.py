@@ -85,7 +85,7 @@ def _add_scale_arguments(parser: argparse.ArgumentParser) -> None:
         metavar=("FROM", "TO", "METRES"),
         help="a distance that you measured between the places of two images (a file's name, a frame's "
         "number, or a time as 12.5s; of several sources SOURCE:NUMBER), or between two points, each "
-        "IMAGE@X,Y; may be repeated",
+        "IMAGE@X,Y; repeatable",
     )
     group.add_argument(
         "--camera-height",

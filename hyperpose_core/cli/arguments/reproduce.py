@@ -14,9 +14,9 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     """Add the verb's parser."""
     parser = subparsers.add_parser(
         "reproduce",
-        description="Train and score every network that a table of the paper needs, and set the figures "
-        "beside the published ones. What is missing is left out, and said. Interrupted, the same command "
-        "goes on where it was; finished runs are not made again. Writes results.md, results.json and a plot.",
+        description="Train and score every network of one of the paper's tables, and compare the figures "
+        "with the published ones. What is missing is skipped and reported. An interrupted run resumes "
+        "with the same command; finished runs are kept. Writes results.md, results.json and a plot.",
         epilog="; ".join(f"{table.name}: {table.title}" for table in PAPER_TABLES.values())
         + ". Exit code: 0, or 1 if nothing of the table could be made.",
     )
@@ -41,6 +41,6 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         help="also build the landmark map of the training images where the camera is known, and score the "
         "poses that it verifies",
     )
-    parser.add_argument("--plan", action="store_true", help="say what would be made and what is missing")
+    parser.add_argument("--plan", action="store_true", help="list what would be run and what is missing")
     add_recipe_override_arguments(parser)
     add_device_argument(parser)

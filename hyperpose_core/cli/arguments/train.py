@@ -14,7 +14,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     parser = subparsers.add_parser(
         "train",
         description="Train a network. The run's folder gets best.safetensors, last.safetensors, history.csv, "
-        "TensorBoard scalars and what --resume needs; and where the camera's intrinsics are known and there "
+        "TensorBoard scalars and the state for --resume; and if the camera's intrinsics are known and there "
         f"are {FEWEST_MAP_IMAGES} images or more, best.map, the landmark map that refines the network's "
         "poses.",
     )
@@ -29,9 +29,9 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     parser.add_argument(
         "--minutes",
         type=float,
-        help="train about so long, by the speed measured at the start, instead of the recipe's epochs",
+        help="training time, by the speed measured at the start, instead of the recipe's epochs",
     )
-    overrides = parser.add_argument_group("keys of the recipe to replace")
+    overrides = parser.add_argument_group("overrides of the recipe")
     overrides.add_argument("--model", help="the architecture, such as hyperpose or posenet")
     overrides.add_argument("--backbone", help="efficientnet_b0, efficientnet_lite0 or resnet34")
     overrides.add_argument("--epochs", type=int, help="passes over the training images")
@@ -40,28 +40,28 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     overrides.add_argument(
         "--no-pretrained",
         action="store_true",
-        help="start the backbone from random weights, not from ImageNet's",
+        help="start the backbone from random instead of ImageNet weights",
     )
     overrides.add_argument(
         "--set",
         action="append",
         default=[],
         metavar="KEY=VALUE",
-        help="any key, such as augmentation.brightness=0.3 or stages.0.epochs=5; may be repeated",
+        help="any key, such as augmentation.brightness=0.3 or stages.0.epochs=5; repeatable",
     )
-    parser.add_argument("--seed", type=int, default=0, help="of everything random (default: %(default)s)")
-    parser.add_argument("--resume", action="store_true", help="go on with an interrupted run in --output")
-    parser.add_argument("--no-map", action="store_true", help="build no landmark map in the end")
+    parser.add_argument("--seed", type=int, default=0, help="random seed (default: %(default)s)")
+    parser.add_argument("--resume", action="store_true", help="resume an interrupted run in --output")
+    parser.add_argument("--no-map", action="store_true", help="build no landmark map")
     parser.add_argument(
         "--map-images",
         type=int,
         default=MOST_MAP_IMAGES,
         metavar="N",
-        help="build the map from at most so many images, evenly spread (default: %(default)s)",
+        help="maximum number of images in the map, evenly spread (default: %(default)s)",
     )
     parser.add_argument(
         "--unchecked",
         action="store_true",
-        help="train even where a sample of the images contradicts their poses or camera",
+        help="train even if a sample of the images contradicts their poses or camera",
     )
     add_device_argument(parser)
