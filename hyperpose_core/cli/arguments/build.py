@@ -14,9 +14,10 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     """Add the verb's parser."""
     parser = subparsers.add_parser(
         "build",
-        description="Build everything a robot needs to localize at a place: poses of the images, if they have none "
-        "(`hyperpose reconstruct`), a check of the data, a trained network, a landmark map, and a report "
-        "on frames held out. An interrupted run resumes with the same command.",
+        description="Build everything a robot needs to localize at a place: poses of the images, if they "
+        "have none (`hyperpose reconstruct`), a check of the data, a trained network, a "
+        "landmark map, and a report on frames held out. An interrupted run resumes with the "
+        "same command.",
         epilog="`ros2 launch hyperpose_ros localize.launch.py place:=DIR` then runs it. Sources without "
         "poses need pycolmap: pip install 'hyperpose_ros[map]'.",
     )

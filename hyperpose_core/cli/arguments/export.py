@@ -14,9 +14,10 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     parser = subparsers.add_parser(
         "export",
         help="write a checkpoint as an ONNX file for a faster runtime",
-        description="Write an ONNX file that holds the network and the checkpoint's metadata. Its outputs are first "
-        "compared with the network's; the differences are printed and stored in the file. Every command "
-        "and the localizer take the file in place of the checkpoint and run it with OpenVINO.",
+        description="Write an ONNX file that holds the network and the checkpoint's metadata. Its outputs "
+        "are first compared with the network's; the differences are printed and stored in the "
+        "file. Every command and the localizer take the file in place of the checkpoint and "
+        "run it with OpenVINO.",
     )
     parser.add_argument("checkpoint", type=Path, help="a .safetensors checkpoint")
     parser.add_argument("--output", type=Path, required=True, help="the .onnx file to write")

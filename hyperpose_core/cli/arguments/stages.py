@@ -12,10 +12,11 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     """Add the verb's parser."""
     parser = subparsers.add_parser(
         "stages",
-        description="Score the checkpoint of each stage of a training (stage-1.safetensors, stage-2.safetensors and so "
-        "on in the run's folder) on the same images: a row a stage, for each scene and for all images, "
-        "with confidence intervals and the difference to the stage before, paired by frame. Also reports "
-        "which parts of the network each stage changed. Writes results.md, results.json and stages.png.",
+        description="Score the checkpoint of each stage of a training (stage-1.safetensors, "
+        "stage-2.safetensors and so on in the run's folder) on the same images: a row a "
+        "stage, for each scene and for all images, with confidence intervals and the "
+        "difference to the stage before, paired by frame. Also reports which parts of the "
+        "network each stage changed. Writes results.md, results.json and stages.png.",
     )
     parser.add_argument(
         "folder", metavar="RUN", type=Path, help="folder of a training whose recipe has several stages"
