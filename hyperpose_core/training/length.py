@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import io
 import tempfile
 import time
+from contextlib import redirect_stdout
 from dataclasses import replace
 from pathlib import Path
 
@@ -61,6 +63,8 @@ def _measured(recipe: Recipe, data: PosedImageSet, device: str) -> tuple[float, 
         begin = time.perf_counter()
         trainer = Trainer(trial, sample, Path(name), device)
         preparing_s = (time.perf_counter() - begin) / len(sample.images)
-        trainer.run()
+        # What a trial holds out and recommends is not what the training will.
+        with redirect_stdout(io.StringIO()):
+            trainer.run()
         history = RunFolder(Path(name)).history()
     return preparing_s, history[-1].images_per_second
