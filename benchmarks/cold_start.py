@@ -25,8 +25,7 @@ def measure_cold_start(context: Context) -> Section:
         [
             "Medians of processes started in turns, the files in the page cache: until the program was "
             "imported, from there until the network was loaded, from there until the first pose. The "
-            "exported way runs without PyTorch; eager imports it as it loads. `peak` is the process's "
-            "largest resident memory."
+            "exported way runs without PyTorch. `peak` is the process's largest resident memory."
         ],
         [[["network", "way", "imported", "loaded", "first pose", "in all", "peak"]]],
     )

@@ -30,8 +30,9 @@ def main() -> None:
 def _load_and_ask(options: argparse.Namespace) -> Mapping[str, float]:
     import numpy as np
 
-    from hyperpose_core.inference.estimator import PoseEstimator
+    from hyperpose_core.inference.estimator import PoseEstimator, import_what_runs
 
+    import_what_runs(options.checkpoint)
     before = _resident_mb()
     times = [options.started, time.time_ns()]
     estimator = PoseEstimator.load(

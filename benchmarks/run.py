@@ -35,6 +35,7 @@ SECTIONS = {
     "size_and_memory": "measure_size_and_memory",
     "accuracy": "measure_accuracy",
     "node_cost": "measure_node_cost",
+    "under_load": "measure_under_load",
     "training_speed": "measure_training_speed",
     "cold_start": "measure_cold_start",
     "help": "measure_help",
