@@ -46,7 +46,7 @@ def measure_under_load(context: Context) -> Section:
             f"224x224 pixels at a time, asked at {_RATE_HZ:.0f} Hz or as fast as they answer, "
             f"{_CALLS_A_TURN} images in turns. `auto` has both engines and began with the one that is faster "
             "alone; it has had 30 s under the load to change. Node: HyperPose, exported, images of 640x480 "
-            f"pixels at {_RATE_HZ:.0f} Hz from another process; `age` is an image's at its pose's publication."
+            f"pixels at {_RATE_HZ:.0f} Hz from another process; `age` is an image's when its pose is out."
         ],
         [
             [["network", "neighbours", "engine", "median", "95%"]],
