@@ -25,7 +25,7 @@ ifdef AMENT_PREFIX_PATH
 unexport LD_LIBRARY_PATH
 endif
 
-.PHONY: help venv build test test-slow lint format docs demo kidnap drift pictures benchmark soak overload fuzz clean
+.PHONY: help venv build test test-slow lint format docs demo kidnap drift pictures benchmark gpu soak overload fuzz clean
 
 help:  ## Say what there is
 	@sed -n 's/^\([a-z-]*\):[^#]*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 18
@@ -94,6 +94,9 @@ drift: venv  ## After demo: drive with wheels that drift, and hold map -> base_l
 
 benchmark: venv  ## Measure speed, size and memory side by side and write benchmarks/results.md (OPTIONS=--help)
 	$(VENV_PYTHON) -m benchmarks.run $(OPTIONS)
+
+gpu: venv  ## Run the CUDA tests and measure networks and training on a card for MINUTES=8; writes gpu/gpu.md
+	$(VENV_PYTHON) -m benchmarks.gpu --output $(or $(OUTPUT),gpu) --minutes $(or $(MINUTES),8)
 
 soak: venv  ## Watch the localizer at 30 Hz for MINUTES=10: memory, latency, counters
 	$(VENV_PYTHON) benchmarks/soak.py --minutes $(or $(MINUTES),10)

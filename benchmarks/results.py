@@ -104,7 +104,13 @@ def _section_lines(kept: Kept, environment: Mapping[str, str]) -> list[str]:
     section = kept.section
     others = [f"{key} {value}" for key, value in kept.environment.items() if environment.get(key) != value]
     where = f" On another set-up: {', '.join(others)}." if others else ""
-    lines = [f"## {section.title}", "", f"{kept.date}, {kept.seconds:.0f} s.{where}"]
+    heading = [f"## {section.title}", "", f"{kept.date}, {kept.seconds:.0f} s.{where}"]
+    return [*heading, *section_lines(section)]
+
+
+def section_lines(section: Section) -> list[str]:
+    """Return what a section says below its heading."""
+    lines: list[str] = []
     for note in section.notes:
         lines += ["", note]
     for table in section.tables:

@@ -34,10 +34,11 @@ def main() -> None:
     parser.add_argument("--data", required=True)
     parser.add_argument("--recipe", required=True)
     parser.add_argument("--output", type=Path, required=True)
+    parser.add_argument("--device", default="cpu", help="for the project's trainer")
     options = parser.parse_args()
     recipe, data = load_recipe(options.recipe), open_dataset(options.data, split="train")
     if options.kind == "project":
-        PausedTrainer(recipe, data, options.output, "cpu").run()
+        PausedTrainer(recipe, data, options.output, options.device).run()
         return
     assert isinstance(recipe.crop, int)
     network = network_of(recipe, len(data.scenes), (recipe.crop, recipe.crop), torch.device("cpu"))

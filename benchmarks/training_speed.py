@@ -29,7 +29,7 @@ IMAGES = 32
 """How many images an epoch has, which is what is timed."""
 
 _ROOT = Path(__file__).resolve().parents[1]
-_RELEASED = {
+RELEASED = {
     "extends": "hyperpose_7scenes",
     "model_options": {"backbone": "efficientnet_lite0", "hypernetwork_initialisation": "released"},
     "pretrained": False,
@@ -115,7 +115,7 @@ def _measure(case: Case, data: Path, context: Context) -> dict[str, Array]:
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
         recipe = folder / "recipe.yaml"
-        recipe.write_text(yaml.safe_dump({**_RELEASED, **case.changes}), encoding="utf-8")
+        recipe.write_text(yaml.safe_dump({**RELEASED, **case.changes}), encoding="utf-8")
         tasks = {
             kind: stack.enter_context(training_in_turns(kind, data, recipe, folder / kind))
             for kind in ("plain", "project")
@@ -124,11 +124,14 @@ def _measure(case: Case, data: Path, context: Context) -> dict[str, Array]:
 
 
 @contextmanager
-def training_in_turns(kind: str, data: Path, recipe: Path, output: Path) -> Iterator[Callable[[], None]]:
+def training_in_turns(
+    kind: str, data: Path, recipe: Path, output: Path, device: str = "cpu"
+) -> Iterator[Callable[[], None]]:
     """Start a process; gives what trains one epoch in it."""
     command = [sys.executable, "-m", "benchmarks.training_process", kind]
     environment = {**os.environ, "OMP_WAIT_POLICY": "passive"}
     command += ["--data", str(data.resolve()), "--recipe", str(recipe), "--output", str(output)]
+    command += ["--device", device]
     process = subprocess.Popen(
         command,
         cwd=_ROOT,
