@@ -47,7 +47,7 @@ from hyperpose_ros.common.conversions import (
 ODOMETRY_A_FRAME = 5
 """Odometry comes so many times as often as images."""
 
-_READY_S = 120.0
+_READY_S = 300.0
 _STOP_S = 10.0
 _KEPT = 4000
 _RELIABLE = QoSProfile(depth=10, reliability=QoSReliabilityPolicy.RELIABLE)

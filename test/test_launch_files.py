@@ -159,6 +159,27 @@ def test_fused_refuses_a_second_parent_of_odom(environment: dict[str, str], tiny
     assert "tf_mode" in launched.stdout + launched.stderr
 
 
+@pytest.mark.parametrize(("amcl", "sent"), [("true", "nothing"), ("false", "map -> odom")])
+def test_nav2_leaves_the_transform_to_amcl_or_takes_its_place(
+    environment: dict[str, str], tiny_checkpoint: Path, amcl: str, sent: str
+) -> None:
+    returncode, written = launch_until(
+        environment,
+        [f"/tf: {sent}", "[localizer]: active"],
+        "nav2.launch.py",
+        checkpoint=tiny_checkpoint,
+        amcl=amcl,
+        camera_extrinsics="[0, 0, 1, -1.57, 0, -1.57]",
+    )
+    assert returncode == 0, written
+
+
+def test_nav2_refuses_a_second_parent_of_odom(environment: dict[str, str], tiny_checkpoint: Path) -> None:
+    launched = launch(environment, "nav2.launch.py", checkpoint=tiny_checkpoint, tf_mode="map_odom")
+    assert launched.returncode == 1
+    assert "amcl:=false" in launched.stdout + launched.stderr
+
+
 def test_localize_fails_with_the_reason_when_the_localizer_does(
     environment: dict[str, str], tmp_path: Path
 ) -> None:
