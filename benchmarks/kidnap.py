@@ -113,19 +113,21 @@ class Scene:
 
 
 def kidnaps(scene: Scene, count: int, seed: int, hz: float) -> list[Kidnap]:
-    """Return what is done, the same for the same seed: random places, each far enough from the last one."""
+    """Return what is done, the same for the same seed.
+
+    Places are random, and far enough from all where the robot may have driven to from the last one.
+    """
     generator = np.random.default_rng(seed)
     ahead = round((_PATIENCE_S / 2 + _AFTERWARDS_S) * hz)
     chosen: list[Kidnap] = []
-    here = np.full(3, np.inf)
+    here = np.full((1, 3), np.inf)
     while len(chosen) < count:
         drive = int(generator.integers(len(scene.drives)))
         bodies = scene.drives[drive].bodies
         frame = int(generator.integers(max(1, len(bodies) - ahead)))
-        if np.linalg.norm(bodies[frame].position - here) >= scene.least_move_m:
+        if np.linalg.norm(bodies[frame].position - here, axis=1).min() >= scene.least_move_m:
             chosen.append(Kidnap(KINDS[len(chosen) % len(KINDS)], drive, frame))
-            # Where it will have driven on to is not known; where it drives from is near enough.
-            here = bodies[frame].position
+            here = np.array([body.position for body in bodies[frame : frame + ahead]])
     return chosen
 
 

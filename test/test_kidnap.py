@@ -13,7 +13,7 @@ from domains import claimed_domain  # noqa: E402
 from landmark_scene import tour  # noqa: E402
 from refinement_helpers import ROOM, room_checkpoint, room_map  # noqa: E402
 
-from benchmarks.kidnap import Scene, judge, kidnaps, print_table, run_kidnaps  # noqa: E402
+from benchmarks.kidnap import Scene, kidnaps, print_table, problems_of, run_kidnaps  # noqa: E402
 from benchmarks.kidnap_plot import draw_kidnaps  # noqa: E402
 from benchmarks.simulated_robot import Drive, SimulatedRobot  # noqa: E402
 from hyperpose_core.geometry.poses import Pose, euler_to_matrix, matrix_to_quaternion  # noqa: E402
@@ -48,5 +48,5 @@ def test_a_robot_that_is_started_carried_or_blinded_is_found_each_time(
     print_table(outcomes)
     draw_kidnaps(tmp_path / "kidnaps.png", outcomes, scene.drives, 3.0)
     # How long it takes is the machine's business here; everything else holds.
-    assert all("within" in problem for problem in judge(outcomes)), judge(outcomes)
+    assert all("within" in problem for problem in problems_of(outcomes)), problems_of(outcomes)
     assert (tmp_path / "kidnaps.png").stat().st_size > 1000
