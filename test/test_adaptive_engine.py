@@ -80,6 +80,15 @@ def test_the_engine_changes_when_load_makes_the_other_one_faster(monkeypatch: py
     assert engine.name == "exported" and len(said) == 3
 
 
+def test_slow_images_change_the_engine_in_time_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    engine, eager, exported, _ = two_engines(monkeypatch, 107.0, 60.0)
+    ask(engine, 200)
+    assert engine.name == "exported"
+    exported.milliseconds = 164.0
+    ask(engine, int(30 / 0.164))
+    assert engine.name == "eager"
+
+
 def test_engines_that_are_about_as_fast_do_not_change_places(monkeypatch: pytest.MonkeyPatch) -> None:
     engine, _, exported, said = two_engines(monkeypatch, 10.0, 10.5)
     for milliseconds in (9.5, 10.5, 9.5, 10.5):

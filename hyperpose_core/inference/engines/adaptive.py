@@ -15,13 +15,16 @@ from hyperpose_core.models.output import PoseArrays
 if TYPE_CHECKING:
     from hyperpose_core.inference.engines.engine import Images
 
-# Of so many images the last few go through the other engine, 2%: a 95th percentile takes no notice. The first
-# of these finds cold caches and does not count.
-_PERIOD = 150
+# After so many images a few go through the other engine, 2%: a 95th percentile takes no notice. The first of
+# these finds cold caches and does not count. Where images are slow, after so many seconds, but at least so many
+# images.
+_PERIOD = 147
+_LONGEST_PERIOD_S = 10.0
+_LEAST_PERIOD = 45
 _BURST = 3
 # Images just before a burst, by which its times are judged: the machine's load was the same.
 _COMPARED = 20
-# Two of these bursts must say so, 15 s apart at most at 30 Hz.
+# Two of these bursts must say so: a change takes 10 to 20 s.
 _BURSTS = 3
 # The other one must take less than this part of the time, or two equal ones would change places for ever.
 _HYSTERESIS = 0.9
@@ -51,7 +54,7 @@ class AdaptiveEngine(Engine):
         self._lock = threading.Lock()
         self._current = engine
         self._other: Engine | None = None
-        self._calls = 0
+        self._calls, self._left, self._since = 0, 0, time.perf_counter()
         self._shape: tuple[int, ...] = ()
         self._usual: deque[float] = deque(maxlen=_COMPARED)
         self._probes: list[float] = []
@@ -113,11 +116,17 @@ class AdaptiveEngine(Engine):
             if shape != self._shape:
                 self._shape = shape
                 self._forget()
-            self._calls += 1
-            place = self._calls % _PERIOD
-            if 0 < place < _PERIOD - _BURST + 1:
-                return self._current, place > 1
-            return self._other, place != _PERIOD - _BURST + 1
+            now = time.perf_counter()
+            if self._left == 0:
+                is_long = self._calls >= _LEAST_PERIOD and now - self._since >= _LONGEST_PERIOD_S
+                if self._calls < _PERIOD and not is_long:
+                    self._calls += 1
+                    return self._current, self._calls > 1
+                self._left = _BURST
+            self._left -= 1
+            if self._left == 0:
+                self._calls, self._since = 0, now
+            return self._other, self._left < _BURST - 1
 
     def _record(self, engine: Engine, seconds: float) -> None:
         with self._lock:
@@ -144,7 +153,7 @@ class AdaptiveEngine(Engine):
         self._forget()
 
     def _forget(self) -> None:
-        self._calls = 0
+        self._calls, self._left, self._since = 0, 0, time.perf_counter()
         self._usual.clear()
         self._probes.clear()
         self._bursts.clear()
