@@ -16,8 +16,8 @@ if TYPE_CHECKING:
     from hyperpose_core.inference.engines.engine import Images
 
 # After so many images a few go through the other engine, 2%: a 95th percentile takes no notice. The first of
-# these finds cold caches and does not count. Where images are slow, after so many seconds, but at least so many
-# images.
+# these finds cold caches and does not count. Where images are slow: after so many seconds, but at least so
+# many images.
 _PERIOD = 147
 _LONGEST_PERIOD_S = 10.0
 _LEAST_PERIOD = 45
