@@ -31,6 +31,23 @@ PROJECT_ROOT = Path(__file__).resolve().parents[1]
 
 
 _WORKERS = 2
+_LONGEST_FILES = (
+    "test_model_learning",
+    "test_export",
+    "test_node_refinement",
+    "test_reconstruction",
+    "test_validity",
+    "test_multi_camera",
+    "test_localizer_lifecycle",
+    "test_relocalization",
+    "test_training",
+    "test_engines",
+    "test_compress",
+    "test_feature_cache",
+    "test_golden",
+    "test_simulation",
+    "test_training_killed",
+)
 _WORKER_ENVIRONMENT = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "OMP_WAIT_POLICY": "passive"}
 
 
@@ -42,7 +59,14 @@ def pytest_cmdline_main(config: pytest.Config) -> None:
     if whole and available and config.option.numprocesses is None and not config.option.usepdb:
         config.option.numprocesses = _WORKERS
         config.option.dist = "loadfile"
+        config.option.loadscopereorder = False
         os.environ.update(_WORKER_ENVIRONMENT)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Begin with the files that take longest, so that no process is left with one of them in the end."""
+    order = {name: place for place, name in enumerate(_LONGEST_FILES)}
+    items.sort(key=lambda item: order.get(item.path.stem, len(order)))
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -168,7 +168,7 @@ def test_a_reference_of_another_frame_or_that_lies_on_its_side_is_told(
     ("text", "reason"),
     [
         ("1.0 0 0 0 0 0 0 1\n1.0 0 0 0 1\n", r"e.tum:2: '1.0 0 0 0 1' is not 'timestamp x y z qx qy qz qw'"),
-        ("1.0 0 0 0 0 0 0 0\n", "e.tum:1: "),
+        ("1.0 0 0 0 0 0 0 0\n", "e.tum: holds no pose"),
         ("nan 0 0 0 0 0 0 1\n", "e.tum:1: "),
         ("# nothing\n", "e.tum: holds no pose"),
         (None, "e.tum: no such file of poses"),
