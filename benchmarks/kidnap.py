@@ -33,6 +33,7 @@ from benchmarks.demo_drives import read_demo
 from benchmarks.kidnap_plot import draw_kidnaps
 from benchmarks.simulated_robot import Drive, SimulatedRobot, localizer, numbers_of, processor_s
 from hyperpose_core.command_line import run_command
+from hyperpose_core.errors import HyperPoseError
 from hyperpose_core.files import replace_text
 from hyperpose_core.geometry.poses import Pose, orientation_errors_deg
 from hyperpose_core.images import RgbImage
@@ -44,6 +45,7 @@ LONGEST_S, LOST_WITHIN_S, MOST_METRES, MOST_DEGREES, LEAST_SHARE = 3.0, 1.0, 0.5
 _PATIENCE_S = 10.0
 _AFTERWARDS_S = 1.0
 _DARK = 12
+_MOST_TRIES = 1000
 
 
 @dataclass(frozen=True)
@@ -121,14 +123,18 @@ def kidnaps(scene: Scene, count: int, seed: int, hz: float) -> list[Kidnap]:
     ahead = round((_PATIENCE_S / 2 + _AFTERWARDS_S) * hz)
     chosen: list[Kidnap] = []
     here = np.full((1, 3), np.inf)
-    while len(chosen) < count:
+    for _ in range(_MOST_TRIES * count):
+        if len(chosen) == count:
+            return chosen
         drive = int(generator.integers(len(scene.drives)))
         bodies = scene.drives[drive].bodies
         frame = int(generator.integers(max(1, len(bodies) - ahead)))
         if np.linalg.norm(bodies[frame].position - here, axis=1).min() >= scene.least_move_m:
             chosen.append(Kidnap(KINDS[len(chosen) % len(KINDS)], drive, frame))
             here = np.array([body.position for body in bodies[frame : frame + ahead]])
-    return chosen
+    raise HyperPoseError(
+        f"the drives have no {count} places that are {scene.least_move_m:g} m from where the robot may be"
+    )
 
 
 def run_kidnaps(

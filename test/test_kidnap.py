@@ -26,7 +26,7 @@ def test_a_robot_that_is_started_carried_or_blinded_is_found_each_time(
 ) -> None:
     checkpoint = room_checkpoint(tiny_checkpoint, tmp_path / "room.safetensors")
     room_map().save(tmp_path / "room.map")
-    poses = tour(150)
+    poses = tour(400)
     drive = Drive(
         "room",
         tuple(pose @ MOUNTED.inverse() for pose in poses),
