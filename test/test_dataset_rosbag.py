@@ -10,6 +10,9 @@ import numpy as np
 import pytest
 from conftest import draw_image
 from dataset_layouts import PERIOD_NS, START_NS, BagContent, changed, shots, write_bag, write_seven_scenes
+from rosbags.convert import convert
+from rosbags.rosbag1 import Reader, Writer
+from rosbags.typesys import Stores, get_typestore
 from sensor_msgs.msg import Image
 
 from hyperpose_core.datasets import open_dataset
@@ -45,6 +48,58 @@ def test_a_single_storage_file_is_a_bag(tmp_path: Path) -> None:
     data = open_dataset(file)
     assert [image.scene for image in data.images] == ["run"] * 10
     np.testing.assert_array_equal(data.images[4].read(), draw_image(4))
+
+
+@pytest.mark.parametrize("compressed", [False, True])
+@pytest.mark.parametrize("truth", ["pose", "odometry", "tf"])
+def test_a_bag_of_ros_1_gives_the_same(truth: str, compressed: bool, tmp_path: Path) -> None:
+    frames = shots()
+    new = write_bag(tmp_path / "new", frames, BagContent(compressed=compressed, truth=truth))
+    old = as_ros1(new, tmp_path / "run.bag")
+    data, expected = open_dataset(old), open_dataset(new)
+    assert data.camera == expected.camera is not None
+    assert data.scenes == ("run",)
+    for frame, record, other in zip(frames, data.images, expected.images, strict=True):
+        assert record.stamp_ns == other.stamp_ns
+        np.testing.assert_allclose(record.pose.matrix(), other.pose.matrix(), atol=1e-12)
+        np.testing.assert_array_equal(record.read(), draw_image(frame.index))
+
+
+def test_several_parts_of_a_ros_1_recording_are_read_and_a_damaged_one_is_named(tmp_path: Path) -> None:
+    folder = tmp_path / "runs"
+    folder.mkdir()
+    for part in range(2):
+        as_ros1(write_bag(tmp_path / f"new{part}", shots()), folder / f"run_{part}.bag")
+    assert len(open_dataset(folder).images) == 20
+    damaged = folder / "run_1.bag"
+    damaged.write_bytes(damaged.read_bytes()[:-2000])
+    with pytest.raises(HyperPoseError, match="run_1.bag: not a readable bag"):
+        open_dataset(folder)
+
+
+def test_transforms_of_before_tf2_are_read(tmp_path: Path) -> None:
+    new = write_bag(tmp_path / "new", shots(), BagContent(truth="tf"))
+    older, path = as_ros1(new, tmp_path / "noetic.bag"), tmp_path / "run.bag"
+    with Reader(older) as reader, Writer(path) as writer:
+        places = {}
+        for connection in reader.connections:
+            kind = connection.msgtype.replace("tf2_msgs/msg/TFMessage", "tf/msg/tfMessage")
+            definition, digest = connection.msgdef.data, connection.digest
+            places[connection.topic] = writer.add_connection(
+                connection.topic, kind, msgdef=definition, md5sum=digest
+            )
+        for connection, recorded_ns, data in reader.messages():
+            writer.write(places[connection.topic], recorded_ns, data)
+    data = open_dataset(path)
+    assert len(data.images) == 10
+    np.testing.assert_allclose(data.positions(), open_dataset(new).positions(), atol=1e-12)
+
+
+def as_ros1(bag: Path, path: Path) -> Path:
+    """Write a bag of ROS 2 as one of ROS 1."""
+    store = get_typestore(Stores.ROS1_NOETIC)
+    convert([bag], path, "sqlite3", 9, None, "", None, store, (), (), (), ())
+    return path
 
 
 def test_poses_are_interpolated_to_the_images(tmp_path: Path) -> None:
@@ -188,7 +243,7 @@ def test_a_bag_that_breaks_off_is_one_line(tmp_path: Path) -> None:
     bag = write_bag(tmp_path / "run", shots(), BagContent(storage="sqlite3"))
     (file,) = bag.glob("*.db3")
     file.write_bytes(file.read_bytes()[: file.stat().st_size // 2])
-    with pytest.raises(HyperPoseError, match="not a readable rosbag2 bag") as error:
+    with pytest.raises(HyperPoseError, match="not a readable bag") as error:
         open_dataset(bag)
     assert "\n" not in str(error.value)
 

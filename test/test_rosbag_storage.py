@@ -86,9 +86,9 @@ def test_parts_of_one_recording_without_metadata_are_not_taken_for_two(tmp_path:
 
 @pytest.mark.parametrize(
     ("name", "message"),
-    [("old.bag", "a ROS 1 bag; convert it"), ("run_0.db3.zstd", "unzstd"), ("run_0.mcap.zst", "unzstd")],
+    [("run_0.db3.zstd", "unzstd"), ("run_0.mcap.zst", "unzstd")],
 )
-def test_bags_to_be_converted_first_are_not_read_as_label_files(
+def test_bags_to_be_decompressed_first_are_not_read_as_label_files(
     name: str, message: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     path = tmp_path / name
@@ -97,3 +97,14 @@ def test_bags_to_be_converted_first_are_not_read_as_label_files(
     assert message in capsys.readouterr().err
     assert player.main([str(path)]) == 2
     assert message in capsys.readouterr().err
+
+
+def test_what_only_looks_like_a_bag_of_ros_1_is_named_and_none_is_replayed(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "old.bag"
+    path.write_bytes(b"#ROSBAG V2.0\n" + bytes(100))
+    assert main(["dataset", "check", str(path)]) == 2
+    assert "old.bag: not a readable bag" in capsys.readouterr().err
+    assert player.main([str(path)]) == 2
+    assert "a ROS 1 bag, which cannot be replayed; convert it first" in capsys.readouterr().err

@@ -150,7 +150,7 @@ def open_rosbag(
     zero = np.array(parse_numbers("origin", origin, 3) if origin is not None else [0.0, 0.0, 0.0])
     bags = bag_paths(path)
     if not bags:
-        raise HyperPoseError(f"{path}: no rosbag2 bag (a folder with metadata.yaml, or a .mcap or .db3 file)")
+        raise HyperPoseError(f"{path}: no bag (a folder with metadata.yaml, or a .mcap, .db3 or .bag file)")
     check_recordings(bags)
     name = path.absolute().stem if path.is_file() else path.absolute().name
     findings = Findings()

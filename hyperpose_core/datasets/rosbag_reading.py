@@ -1,4 +1,4 @@
-"""Reading rosbag2 files with `rosbags`, without ROS: topics, messages, and single images on demand."""
+"""Reading bags of ROS 2 and ROS 1 with `rosbags`, without ROS: topics, messages, single images on demand."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
+from rosbags.rosbag1 import Reader as Ros1Reader
 from rosbags.rosbag2 import Reader
 from rosbags.typesys import Stores, get_typestore
 
@@ -23,11 +24,14 @@ from hyperpose_core.images import RgbImage
 
 RAW_IMAGE = "sensor_msgs/msg/Image"
 COMPRESSED_IMAGE = "sensor_msgs/msg/CompressedImage"
-STORAGE_SUFFIXES = (".mcap", ".db3")
+ROS1_SUFFIX = ".bag"
+STORAGE_SUFFIXES = (".mcap", ".db3", ROS1_SUFFIX)
 
 _METADATA = "metadata.yaml"
 _NANOSECONDS = 1_000_000_000
 _HEADER_OFFSET = 4
+# What ROS 1 called a type by another name, before tf2.
+_RENAMED = {"tf/msg/tfMessage": "tf2_msgs/msg/TFMessage"}
 
 
 class Stamped(NamedTuple):
@@ -43,7 +47,7 @@ class Stamped(NamedTuple):
 
 
 def looks_like_rosbag(path: Path) -> bool:
-    """Tell whether a path is a rosbag2 bag (its folder or its storage file), or a folder of bags."""
+    """Tell whether a path is a bag (rosbag2's folder or storage file, ROS 1's file), or a folder of bags."""
     return bool(bag_paths(path))
 
 
@@ -69,7 +73,8 @@ class Bag:
         self.path = path
         check_storage(path)
         with self._damage_named():
-            self._reader = Reader(path)
+            self._is_ros1 = path.suffix == ROS1_SUFFIX
+            self._reader = Ros1Reader(path) if self._is_ros1 else Reader(path)
             self._reader.open()
         # Images, poses and transforms are the same in every distribution.
         self._types = get_typestore(Stores.ROS2_HUMBLE)
@@ -90,7 +95,7 @@ class Bag:
     def topics(self) -> dict[str, str]:
         """The message type of each topic that has messages."""
         return {
-            connection.topic: connection.msgtype
+            connection.topic: _RENAMED.get(connection.msgtype, connection.msgtype)
             for connection in self._reader.connections
             if connection.msgcount
         }
@@ -136,9 +141,9 @@ class Bag:
         connections = [connection for connection in self._reader.connections if connection.topic == topic]
         read = 0
         with self._damage_named():
-            for _, recorded_ns, data in self._reader.messages(connections, start_ns, stop_ns):
+            for connection, recorded_ns, data in self._reader.messages(connections, start_ns, stop_ns):
                 read += 1
-                yield Stamped(recorded_ns, bytes(data))
+                yield Stamped(recorded_ns, self._as_cdr(data, connection.msgtype))
         if start_ns is None and stop_ns is None:
             check_count(f"{self.path}, {topic}", sum(item.msgcount for item in connections), read)
 
@@ -151,6 +156,9 @@ class Bag:
         with self._damage_named():
             return self._types.deserialize_cdr(message.data, kind)
 
+    def _as_cdr(self, data: bytes, kind: str) -> bytes:
+        return bytes(self._types.ros1_to_cdr(data, _RENAMED.get(kind, kind)) if self._is_ros1 else data)
+
     @contextmanager
     def _damage_named(self) -> Iterator[None]:
         try:
@@ -160,7 +168,7 @@ class Bag:
         # A damaged bag shows as whatever the parser trips over: YAML, struct, SQLite, zstd, assertions.
         except Exception as error:
             reason = " ".join(str(error).split()) or type(error).__name__
-            raise HyperPoseError(f"{self.path}: not a readable rosbag2 bag: {reason}") from error
+            raise HyperPoseError(f"{self.path}: not a readable bag: {reason}") from error
 
 
 def header_of(message: Stamped) -> tuple[int, str]:

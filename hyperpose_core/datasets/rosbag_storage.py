@@ -10,8 +10,7 @@ from pathlib import Path
 from hyperpose_core.errors import HyperPoseError
 
 _WRITE_AHEAD_LOG = "-wal"
-_CONVERTED_BEFORE = {
-    ".bag": "a ROS 1 bag; convert it first: rosbags-convert --src {name} --dst FOLDER",
+_COMPRESSED = {
     ".zstd": "a compressed bag file; decompress it (unzstd {name}), or give the folder of metadata.yaml",
     ".zst": "a compressed bag file; decompress it (unzstd {name}), or give the folder of metadata.yaml",
 }
@@ -45,7 +44,8 @@ def check_recordings(bags: Sequence[Path]) -> None:
     parts = Counter(
         (bag.parent, match[1])
         for bag in bags
-        if bag.is_file() and (match := re.match(r"(.+)_\d+$", bag.stem))
+        # Each part of a ROS 1 recording is a whole bag.
+        if bag.is_file() and bag.suffix != ".bag" and (match := re.match(r"(.+)_\d+$", bag.stem))
     )
     for (folder, name), count in parts.items():
         if count > 1:
@@ -56,12 +56,12 @@ def check_recordings(bags: Sequence[Path]) -> None:
 
 
 def check_suffix(path: Path) -> None:
-    """Refuse bag files that have to be converted first.
+    """Refuse bag files that have to be decompressed first.
 
     Raises:
         HyperPoseError: it is one.
     """
-    reason = _CONVERTED_BEFORE.get(path.suffix.lower())
+    reason = _COMPRESSED.get(path.suffix.lower())
     if reason is not None and path.is_file():
         raise HyperPoseError(f"{path}: {reason.format(name=path.name)}")
 

@@ -17,6 +17,7 @@ from rclpy.serialization import deserialize_message
 from rosbags.interfaces import Connection, ConnectionExtRosbag2, Qos
 from rosbags.rosbag2 import Reader
 
+from hyperpose_core.datasets.rosbag_reading import ROS1_SUFFIX
 from hyperpose_core.datasets.rosbag_storage import check_count, check_storage, check_suffix
 from hyperpose_core.errors import HyperPoseError
 
@@ -205,6 +206,11 @@ def _open(path: Path) -> Reader:
     if path.is_dir() and not (path / "metadata.yaml").exists():
         raise HyperPoseError(f"{path}: no rosbag2 bag: it has no metadata.yaml")
     check_suffix(path)
+    if path.suffix == ROS1_SUFFIX:
+        raise HyperPoseError(
+            f"{path}: a ROS 1 bag, which cannot be replayed; convert it first: "
+            f"rosbags-convert --src {path.name} --dst FOLDER"
+        )
     check_storage(path)
     try:
         reader = Reader(path)
