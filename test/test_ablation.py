@@ -90,7 +90,7 @@ def test_finished_runs_are_not_made_again_and_new_test_data_is_scored(
 
 
 def test_conditions_of_the_test_frames_are_judged_apart(ablation, seven_scenes_folder, tmp_path) -> None:
-    pytest.importorskip("kornia")
+    pytest.importorskip("kornia", reason="kornia is missing: pip install 'hyperpose_ros[ecl]'")
     output, command = ablation
     shutil.copytree(output, tmp_path / "out")
     variants = ["--data", seven_scenes_folder, "--output", tmp_path / "variants", "--engine", "classical"]

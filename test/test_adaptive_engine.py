@@ -130,7 +130,7 @@ def checkpoint(tiny_checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) 
 def raced(checkpoint: Path) -> Path:
     """The file that is left of a race."""
     pytest.importorskip("openvino", reason="openvino is missing: pip install openvino")
-    pytest.importorskip("onnx", reason="the extra `train` is not installed")
+    pytest.importorskip("onnx", reason="onnx is missing: pip install 'hyperpose_ros[train]'")
     known = load_checkpoint(checkpoint)
     threads = PoseEstimator(known, "cpu", engine="eager").engine.threads
     file = race_file(known, known_input_size(known), threads)

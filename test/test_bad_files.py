@@ -142,7 +142,7 @@ def test_the_bombs_are_images() -> None:
 def test_photographs_that_are_bombs_devices_or_damaged_are_left_out_of_a_reconstruction(
     tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    pytest.importorskip("pycolmap", reason="the extra `reconstruct` is not installed")
+    pytest.importorskip("pycolmap", reason="pycolmap is missing: pip install 'hyperpose_ros[map]'")
     from hyperpose_core.reconstruction.gathering import GatheringSettings, gather_frames
     from hyperpose_core.reconstruction.sources import find_sources
 

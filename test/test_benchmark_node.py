@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-pytest.importorskip("rclpy")
+pytest.importorskip("rclpy", reason="rclpy is missing")
 
 from ros_helpers import ros_environment  # noqa: E402
 

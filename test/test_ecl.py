@@ -38,7 +38,7 @@ def labels(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def variants(labels: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The label CSV of its classical variants."""
-    pytest.importorskip("kornia")
+    pytest.importorskip("kornia", reason="kornia is missing: pip install 'hyperpose_ros[ecl]'")
     output = tmp_path_factory.mktemp("variants")
     assert generate(labels, output) == 0
     return output / "labels_conditions.csv"
@@ -59,7 +59,7 @@ def test_variants_keep_poses_stamps_and_sizes(labels: Path, variants: Path) -> N
 
 
 def test_classical_conditions_look_like_what_they_are_called() -> None:
-    pytest.importorskip("kornia")
+    pytest.importorskip("kornia", reason="kornia is missing: pip install 'hyperpose_ros[ecl]'")
     engine = open_engine("classical", load_conditions(), None, "cpu")
     grey = np.full((96, 128, 3), 120, dtype=np.uint8)
     for seed in range(10):
@@ -96,7 +96,7 @@ def test_the_settings_say_how_each_image_was_made(variants: Path) -> None:
 
 @pytest.mark.slow
 def test_killed_in_the_middle_it_goes_on_to_the_same_images(tmp_path: Path) -> None:
-    pytest.importorskip("kornia")
+    pytest.importorskip("kornia", reason="kornia is missing: pip install 'hyperpose_ros[ecl]'")
     cv2.imwrite(str(tmp_path / "a.png"), draw_image(1, 240, 320))
     rows = [f"hall,test,seq{place},a.png,{place},0,0,1,0,0,0" for place in range(40)]
     (tmp_path / "data.csv").write_text(
@@ -144,7 +144,7 @@ def test_a_folder_of_other_images_is_refused(labels, variants, arguments, messag
 
 
 def test_images_that_something_else_made_are_not_taken_for_finished_ones(labels, tmp_path, capsys) -> None:
-    pytest.importorskip("kornia")
+    pytest.importorskip("kornia", reason="kornia is missing: pip install 'hyperpose_ros[ecl]'")
     (tmp_path / "evening/toytown/seq1").mkdir(parents=True)
     (tmp_path / "evening/toytown/seq1/00008.png").write_bytes(b"theirs")
     assert generate(labels, tmp_path) == 2
@@ -158,7 +158,7 @@ def test_variants_are_not_varied_again(variants: Path, tmp_path: Path, capsys) -
 
 
 def test_frames_of_a_bag_are_told_apart_by_their_stamps(tmp_path: Path) -> None:
-    pytest.importorskip("kornia")
+    pytest.importorskip("kornia", reason="kornia is missing: pip install 'hyperpose_ros[ecl]'")
     bag = write_bag(tmp_path / "drive", shots())
     source = open_dataset(bag, split="test")
     assert generate(bag, tmp_path / "out", "--conditions", "evening") == 0
@@ -168,7 +168,7 @@ def test_frames_of_a_bag_are_told_apart_by_their_stamps(tmp_path: Path) -> None:
 
 
 def test_cambridge_variants_lie_as_the_published_ones(tmp_path: Path, capsys) -> None:
-    pytest.importorskip("kornia")
+    pytest.importorskip("kornia", reason="kornia is missing: pip install 'hyperpose_ros[ecl]'")
     for scene in ("ShopFacade", "StMarysChurch"):
         write_cambridge(tmp_path / "Cambridge", scene)
     assert generate(tmp_path / "Cambridge", tmp_path / "ECL", "--conditions", "evening", "winter") == 0

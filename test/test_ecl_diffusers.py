@@ -58,8 +58,8 @@ def test_a_missing_library_names_the_extra(labels, tmp_path, engine, library, mo
 @pytest.fixture(scope="module")
 def tiny_pipeline(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """An InstructPix2Pix pipeline of a few thousand random weights, as a folder."""
-    pytest.importorskip("diffusers")
-    pytest.importorskip("transformers")
+    pytest.importorskip("diffusers", reason="diffusers is missing: pip install 'hyperpose_ros[ecl]'")
+    pytest.importorskip("transformers", reason="transformers is missing: pip install 'hyperpose_ros[ecl]'")
     from tiny_instruct_pix2pix import save_tiny_pipeline
 
     return save_tiny_pipeline(tmp_path_factory.mktemp("weights"))

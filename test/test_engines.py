@@ -82,7 +82,12 @@ def test_eager_gives_the_networks_outputs_for_any_batch_and_size(name: str, back
 
 @pytest.mark.parametrize(
     "packed",
-    [pytest.param(True, marks=pytest.mark.skipif(not has_packed_layers(), reason="no oneDNN")), False],
+    [
+        pytest.param(
+            True, marks=pytest.mark.skipif(not has_packed_layers(), reason="this PyTorch has no oneDNN")
+        ),
+        False,
+    ],
 )
 @pytest.mark.parametrize("name", ["mshyperpose", "hyperpose"])
 def test_packed_and_stock_layers_agree_with_the_network(name: str, packed: bool) -> None:

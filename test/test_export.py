@@ -29,7 +29,7 @@ from hyperpose_core.uncertainty.covariance import GrowingCovariance, PerImageCov
 from hyperpose_core.uncertainty.feature_distance import TrainingMemory
 from hyperpose_core.uncertainty.region import TrainedRegion
 
-onnx = pytest.importorskip("onnx", reason="the extra `train` is not installed")
+onnx = pytest.importorskip("onnx", reason="onnx is missing: pip install 'hyperpose_ros[train]'")
 pytest.importorskip("openvino", reason="openvino is missing: pip install openvino")
 
 IMAGES = [draw_image(seed) for seed in range(50, 55)]
@@ -168,7 +168,7 @@ def test_lowered_precision_stays_near_where_the_cpu_has_it(
         lowered = PoseEstimator.load(file, precision="bfloat16")
     except HyperPoseError as error:
         assert "bfloat16" in str(error)
-        pytest.skip("this CPU has no bfloat16")
+        pytest.skip("this CPU has no bfloat16 arithmetic")
     assert lowered.engine.precision == "bfloat16"
     for one, other in zip(lowered.estimate(IMAGES), full, strict=True):
         assert one.pose is not None and other.pose is not None

@@ -10,7 +10,7 @@ import pytest
 
 pytest.importorskip("rclpy", reason="rclpy is missing")
 pytest.importorskip("tf2_msgs", reason="tf2_msgs is missing: `make venv` builds it")
-pytest.importorskip("onnx", reason="the extra `train` is not installed")
+pytest.importorskip("onnx", reason="onnx is missing: pip install 'hyperpose_ros[train]'")
 pytest.importorskip("openvino", reason="openvino is missing: pip install openvino")
 
 from conftest import draw_image  # noqa: E402

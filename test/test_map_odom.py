@@ -308,7 +308,9 @@ def test_without_transforms_the_pose_may_be_the_robots(
     assert robot.talk.peer.node.count_publishers("/silent/tf") == 1, "the test's own"
 
 
-@pytest.mark.skipif(find_spec("tf2_ros") is not None, reason="tf2_ros is installed")
+@pytest.mark.skipif(
+    find_spec("tf2_ros") is not None, reason="a machine without tf2_ros is missing: it is installed here"
+)
 def test_odometry_from_tf_without_tf2_ros_is_refused_when_configured(start: Callable[..., Robot]) -> None:
     robot = start("lacking", "tf_mode:=map_odom", "odometry_source:=tf")
     assert robot.talk.process.wait() != 0

@@ -154,7 +154,9 @@ def test_odometry_of_other_frames_is_not_used_and_says_which_are_expected(
     peer.node.destroy_publisher(publisher)
 
 
-@pytest.mark.skipif(find_spec("tf2_ros") is not None, reason="tf2_ros is installed")
+@pytest.mark.skipif(
+    find_spec("tf2_ros") is not None, reason="a machine without tf2_ros is missing: it is installed here"
+)
 def test_without_tf2_ros_odometry_from_tf_says_what_works() -> None:
     with pytest.raises(HyperPoseError, match="needs tf2_ros.*; odometry_source topic works without it"):
         TfOdometry(None, "odom", "base_link")  # type: ignore[arg-type]

@@ -184,7 +184,9 @@ def required_by(requirements: Sequence[str]) -> dict[str, Path]:
 def test_an_installation_without_extras_localises_an_image(
     wheel: zipfile.ZipFile, unpacked: Path, tiny_checkpoint: Path, tmp_path: Path
 ) -> None:
-    pytest.importorskip("onnx", reason="the extra `train` is not installed, which exports the network")
+    pytest.importorskip(
+        "onnx", reason="onnx is missing, which exports the network: pip install 'hyperpose_ros[train]'"
+    )
     (metadata,) = (name for name in wheel.namelist() if name.endswith("METADATA"))
     required = re.findall(r"^Requires-Dist: (.+)", wheel.read(metadata).decode(), flags=re.MULTILINE)
     site = tmp_path / "site-packages"

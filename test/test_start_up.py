@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-pytest.importorskip("rclpy")
+pytest.importorskip("rclpy", reason="rclpy is missing")
 
 from localizer_helpers import Conversation  # noqa: E402
 

@@ -27,7 +27,7 @@ from hyperpose_core.inference.estimator import PoseEstimator
 from hyperpose_core.refinement.checkpoint_map import map_beside
 
 pytest.importorskip("openvino", reason="openvino is missing: pip install openvino")
-pytest.importorskip("onnx", reason="the extra `train` is not installed")
+pytest.importorskip("onnx", reason="onnx is missing: pip install 'hyperpose_ros[train]'")
 
 NOT_THERE = ("torch", "torchvision", "tensorboard", "onnx", "pydantic")
 ROOM = Room(seed=1)
