@@ -6,9 +6,7 @@ Shared by kidnap.py and drift.py.
 from __future__ import annotations
 
 import os
-import signal
 import subprocess
-import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -35,6 +33,7 @@ from hyperpose_core.geometry.poses import (
     slerp,
 )
 from hyperpose_core.images import RgbImage
+from hyperpose_ros.common.child_process import running
 from hyperpose_ros.common.conversions import (
     pose_to_message,
     rgb_to_image,
@@ -247,23 +246,13 @@ def localizer(domain_id: int, parameters: Sequence[str], log: Path) -> Iterator[
         parameters: each as NAME:=VALUE.
         log: what it says is added to this file.
     """
-    command = [sys.executable, "-m", "hyperpose_ros.localizer.node", "--ros-args"]
-    command += ["-r", "image:=camera/image_raw"]
-    command += [word for parameter in parameters for word in ("-p", parameter)]
-    defaults = {"OMP_WAIT_POLICY": "passive", "ROS_AUTOMATIC_DISCOVERY_RANGE": "LOCALHOST"}
-    environment = {**defaults, **os.environ, "ROS_DOMAIN_ID": str(domain_id)}
-    with log.open("ab") as output:
-        process = subprocess.Popen(command, env=environment, stdout=output, stderr=subprocess.STDOUT)
-    try:
+    words = ["--ros-args", "-r", "image:=camera/image_raw"]
+    words += [word for parameter in parameters for word in ("-p", parameter)]
+    with (
+        log.open("ab") as output,
+        running("hyperpose_ros.localizer.node", words, domain_id, output) as process,
+    ):
         yield process
-    finally:
-        if process.poll() is None:
-            process.send_signal(signal.SIGINT)
-        try:
-            process.wait(timeout=_STOP_S)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
 
 
 def processor_s(process: subprocess.Popen[bytes]) -> float:

@@ -31,13 +31,13 @@ from hyperpose_core.evaluation.refined_scores import score_refined
 from hyperpose_core.evaluation.tum import ESTIMATE_FILE, REFINED_FILE
 from hyperpose_core.geometry.poses import orientation_errors_deg
 from hyperpose_core.refinement.checkpoint_map import map_beside
+from hyperpose_ros.common.child_process import child_environment, running
 from hyperpose_ros.demo.report import read_replays, write_demo_report
 
 _NAME = "demo"
 _IMAGE_TOPIC = "/camera/image_raw"
 _TRUTH_TOPIC = "/ground_truth/pose"
 _UNSEEN = ("autumn", "morning")
-_STOP_TIMEOUT_S = 10.0
 # Every second training image, of all light and seasons: half the time to build, and the same errors.
 _MAP_IMAGES = 560
 
@@ -87,8 +87,8 @@ def _replay(bag: Path, checkpoint: Path, report: Path) -> None:
     localizer += ["-p", f"map:={map_beside(checkpoint)}", "-p", "refinement:=verify"]
     evaluator = ["-p", f"output_directory:={report}", "-p", f"title:=Unseen run {bag.name}, replayed"]
     with (
-        _process("hyperpose_ros.evaluator.node", "--ros-args", *evaluator) as scoring,
-        _process("hyperpose_ros.localizer.node", "--ros-args", *localizer, "-r", f"image:={_IMAGE_TOPIC}"),
+        running("hyperpose_ros.evaluator.node", ["--ros-args", *evaluator]) as scoring,
+        running("hyperpose_ros.localizer.node", ["--ros-args", *localizer, "-r", f"image:={_IMAGE_TOPIC}"]),
     ):
         # In step with what network and map say: on a slow machine the replay takes longer, but no frame is
         # dropped by either.
@@ -143,31 +143,9 @@ def _metadata(replay: Path) -> dict[str, Any]:
 
 def _call(module: str, *arguments: str) -> None:
     """Run one of the package's programs to its end; its progress goes to the terminal."""
-    done = subprocess.run([sys.executable, "-m", module, *arguments], env=_environment(), check=False)
+    done = subprocess.run([sys.executable, "-m", module, *arguments], env=child_environment(), check=False)
     if done.returncode:
         raise HyperPoseError(f"the step above failed (exit code {done.returncode})")
-
-
-@contextmanager
-def _process(module: str, *arguments: str) -> Iterator[subprocess.Popen[bytes]]:
-    """Run one of the package's nodes until the block ends, then stop it."""
-    process = subprocess.Popen([sys.executable, "-m", module, *arguments], env=_environment())
-    try:
-        yield process
-    finally:
-        if process.poll() is None:
-            process.send_signal(signal.SIGINT)
-        try:
-            process.wait(timeout=_STOP_TIMEOUT_S)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
-
-
-def _environment() -> dict[str, str]:
-    # Where torch shares the cores with other processes, threads that spin while they wait cost them dearly.
-    defaults = {"OMP_WAIT_POLICY": "passive", "ROS_AUTOMATIC_DISCOVERY_RANGE": "LOCALHOST"}
-    return {**defaults, **os.environ}
 
 
 def _say(step: str, text: str) -> None:

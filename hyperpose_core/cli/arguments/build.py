@@ -5,8 +5,8 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from hyperpose_core.choices import AUTO, BUILD_MINUTES, DATASET_FORMAT_NAMES
-from hyperpose_core.cli.arguments.common import add_device_argument
+from hyperpose_core.choices import AUTO, BUILD_MINUTES
+from hyperpose_core.cli.arguments.common import add_device_argument, add_layout_arguments
 from hyperpose_core.cli.arguments.reconstruction import add_reconstruction_arguments
 
 
@@ -50,22 +50,5 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         help="continue even if the images contradict their poses or camera",
     )
     add_device_argument(parser)
-    _add_dataset_arguments(parser)
+    add_layout_arguments(parser.add_argument_group("a dataset that has poses"))
     add_reconstruction_arguments(parser)
-
-
-def _add_dataset_arguments(parser: argparse.ArgumentParser) -> None:
-    group = parser.add_argument_group("a dataset that has poses")
-    group.add_argument(
-        "--format",
-        default="auto",
-        choices=["auto", *DATASET_FORMAT_NAMES],
-        help="dataset format (default: detected)",
-    )
-    group.add_argument(
-        "--data-option",
-        action="append",
-        default=[],
-        metavar="NAME=VALUE",
-        help="an option of the dataset's adapter, such as camera=640,480,525.5,525.5,320,240; repeatable",
-    )

@@ -19,13 +19,18 @@ def add_dataset_arguments(parser: argparse.ArgumentParser, split: str | None, re
     group = parser.add_argument_group("data")
     group.add_argument("--data", type=Path, required=required, help="label CSV or dataset folder")
     group.add_argument(
+        "--split", default=split, help=f"part of the dataset to use (default: {split or 'all of it'})"
+    )
+    add_layout_arguments(group)
+
+
+def add_layout_arguments(group: argparse._ActionsContainer) -> None:
+    """Add --format and --data-option to a parser or a group of its arguments."""
+    group.add_argument(
         "--format",
         default="auto",
         choices=["auto", *DATASET_FORMAT_NAMES],
         help="dataset format (default: detected)",
-    )
-    group.add_argument(
-        "--split", default=split, help=f"part of the dataset to use (default: {split or 'all of it'})"
     )
     group.add_argument(
         "--data-option",

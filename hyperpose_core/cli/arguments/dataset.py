@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from hyperpose_core.choices import DATASET_FORMAT_NAMES
+from hyperpose_core.cli.arguments.common import add_layout_arguments
 
 
 def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -25,19 +25,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         epilog="Exit code: 0 if nothing is wrong, 1 if problems were found, 2 if it cannot be opened.",
     )
     check.add_argument("data", type=Path, metavar="DIR", help="label CSV, bag or dataset folder")
-    check.add_argument(
-        "--format",
-        default="auto",
-        choices=["auto", *DATASET_FORMAT_NAMES],
-        help="dataset format (default: detected)",
-    )
-    check.add_argument(
-        "--data-option",
-        action="append",
-        default=[],
-        metavar="NAME=VALUE",
-        help="an option of the dataset's adapter, such as image_root=FOLDER for a label CSV; repeatable",
-    )
+    add_layout_arguments(check)
     check.add_argument(
         "--no-images", action="store_true", help="do not read the images, only check that they exist"
     )
