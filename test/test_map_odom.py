@@ -5,7 +5,6 @@ from __future__ import annotations
 import itertools
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
@@ -273,7 +272,11 @@ def test_another_localizer_that_sends_the_same_transform_is_a_rival(robot: Robot
 def test_auto_places_the_camera_until_tf_knows_it_and_then_the_robot_unless_odom_does(
     start: Callable[..., Robot], estimator: PoseEstimator
 ) -> None:
-    robot = ready(start("newcomer"))
+    robot = start("newcomer")
+    impossible = Pose([1e300, 0.0, -1e300], [1.0, 0.0, 0.0, 0.0])
+    robot.place("base_link", "camera_optical_frame", impossible, 0, is_static=True)
+    ready(robot)
+    robot.talk.process.wait_for_output("base_link -> camera_optical_frame on /tf is left out")
     estimate = estimator.estimate([draw_image(8)])[0].pose
     assert estimate is not None
     assert_same(robot.transform("camera_optical_frame", robot.look(8)), estimate)
@@ -308,11 +311,32 @@ def test_without_transforms_the_pose_may_be_the_robots(
     assert robot.talk.peer.node.count_publishers("/silent/tf") == 1, "the test's own"
 
 
-@pytest.mark.skipif(
-    find_spec("tf2_ros") is not None, reason="a machine without tf2_ros is missing: it is installed here"
-)
-def test_odometry_from_tf_without_tf2_ros_is_refused_when_configured(start: Callable[..., Robot]) -> None:
-    robot = start("lacking", "tf_mode:=map_odom", "odometry_source:=tf")
-    assert robot.talk.process.wait() != 0
-    assert "cannot configure: odometry_source tf needs tf2_ros" in robot.talk.process.output
-    assert "odometry_source topic works without it" in robot.talk.process.output
+def test_odometry_of_tf_serves_as_the_topics_does(
+    start: Callable[..., Robot], estimator: PoseEstimator
+) -> None:
+    mounted = MAST @ OPTICAL
+    w, x, y, z = mounted.orientation
+    robot = start(
+        "on_tf",
+        "tf_mode:=map_odom",
+        "odometry_source:=tf",
+        "transform_tolerance:=0.3",
+        f"camera_extrinsics:={[float(number) for number in (*mounted.position, x, y, z, w)]}",
+    )
+    ready(robot)
+    estimate = estimator.estimate([draw_image(10)])[0].pose
+    assert estimate is not None
+    found: list[TransformStamped] = []
+
+    def sent() -> bool:
+        stamp_ns = next(stamps)
+        # The newest transform is older than the image: the motion goes on.
+        for before_ns in (160_000_000, 120_000_000, 80_000_000):
+            robot.place("odom", "base_link", driven(-before_ns), stamp_ns - before_ns)
+        robot.camera.publish(message_of(draw_image(10), stamp_ns))
+        robot.talk.answer(stamp_ns)
+        found.extend(robot.transforms("odom", stamp_ns + TOLERANCE_NS))
+        return bool(found)
+
+    wait_until(sent, "map -> odom")
+    assert_same(transform_from_message(found[0]) @ driven(0) @ mounted, estimate)

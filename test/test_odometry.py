@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from importlib.util import find_spec
 
 import numpy as np
 import pytest
@@ -16,11 +15,12 @@ from rclpy.node import Node  # noqa: E402
 from rclpy.publisher import Publisher  # noqa: E402
 from ros_helpers import TestPeer, wait_until  # noqa: E402
 
-from hyperpose_core.errors import HyperPoseError  # noqa: E402
 from hyperpose_core.geometry.poses import Pose, rotation_vector_to_quaternion  # noqa: E402
 from hyperpose_ros.common.conversions import pose_to_message, stamp_from_nanoseconds, transform_to_message
 from hyperpose_ros.common.throttled_warnings import ThrottledWarnings  # noqa: E402
-from hyperpose_ros.tf.odometry import PoseBuffer, TfOdometry, TopicOdometry  # noqa: E402
+from hyperpose_ros.tf.odometry import TfOdometry, TopicOdometry  # noqa: E402
+from hyperpose_ros.tf.pose_buffer import PoseBuffer  # noqa: E402
+from hyperpose_ros.tf.tree import FrameTree  # noqa: E402
 
 SECOND = 1_000_000_000
 START = 1_403_774_720 * SECOND
@@ -154,39 +154,58 @@ def test_odometry_of_other_frames_is_not_used_and_says_which_are_expected(
     peer.node.destroy_publisher(publisher)
 
 
-@pytest.mark.skipif(
-    find_spec("tf2_ros") is not None, reason="a machine without tf2_ros is missing: it is installed here"
-)
-def test_without_tf2_ros_odometry_from_tf_says_what_works() -> None:
-    with pytest.raises(HyperPoseError, match="needs tf2_ros.*; odometry_source topic works without it"):
-        TfOdometry(None, "odom", "base_link")  # type: ignore[arg-type]
+class Listener:
+    """A tree of frames and the odometry between two of them, as /tf feeds them."""
+
+    def __init__(self) -> None:
+        self.tree = FrameTree()
+        self.odometry = TfOdometry(self.tree, "odom", "/base_link")
+
+    def hear(
+        self, parent: str, child: str, pose: Pose, milliseconds: int = 0, is_static: bool = False
+    ) -> None:
+        transform = transform_to_message(parent, child, pose, START + milliseconds * MILLISECOND)
+        self.tree.hear([transform], is_static)
+        if not is_static:
+            self.odometry.hear(transform)
+
+    def at(self, milliseconds: int) -> Pose | None:
+        return self.odometry.pose_at(START + milliseconds * MILLISECOND)
 
 
-def test_transforms_of_tf_are_looked_up(peer: TestPeer) -> None:
-    pytest.importorskip("tf2_ros", reason="tf2_ros is missing: it comes with a ROS 2 distribution")
-    from tf2_msgs.msg import TFMessage
+def test_odometry_on_tf_is_interpolated_and_extrapolated_like_the_topics() -> None:
+    listener = Listener()
+    assert listener.at(0) is None and "odom -> base_link is not on /tf" in listener.odometry.problem
+    for milliseconds in (0, 50, 100):
+        listener.hear("odom", "base_link", on_circle(milliseconds / 1000), milliseconds)
+    for milliseconds in (0, 25, 100, 150, 200):
+        pose = listener.at(milliseconds)
+        assert pose is not None and listener.odometry.problem == ""
+        np.testing.assert_allclose(pose.matrix(), on_circle(milliseconds / 1000).matrix(), atol=1e-9)
+    assert listener.at(201) is None
+    assert f"its newest pose is of {START + 100 * MILLISECOND} ns" in listener.odometry.problem
 
-    odometry = TfOdometry(peer.node, "odom", "base_link")
-    publisher = peer.publisher(TFMessage, "/tf", 100)
 
-    def known_at(milliseconds: int) -> Pose | None:
-        return odometry.pose_at(START + milliseconds * MILLISECOND)
+def test_odometry_on_tf_is_composed_of_all_frames_between() -> None:
+    mount = Pose([0.0, 0.3, 0.2], rotation_vector_to_quaternion([0.0, 0.1, 0.0]))
+    listener = Listener()
+    listener.hear("footprint", "base_link", mount, is_static=True)
+    for milliseconds in (0, 40, 80):
+        tilt = Pose([0.0, 0.0, 0.0], rotation_vector_to_quaternion([milliseconds / 1000, 0.0, 0.0]))
+        # Two senders, whose stamps need not agree.
+        listener.hear("odom", "tilting", on_circle(milliseconds / 1000), milliseconds)
+        listener.hear("tilting", "footprint", tilt, milliseconds + 5)
+        listener.hear("elsewhere", "other", mount, milliseconds)
+    pose = listener.at(45)
+    assert pose is not None
+    tilted = Pose([0.0, 0.0, 0.0], rotation_vector_to_quaternion([0.04, 0.0, 0.0]))
+    np.testing.assert_allclose(pose.matrix(), (on_circle(0.045) @ tilted @ mount).matrix(), atol=1e-9)
 
-    def send(milliseconds: int) -> None:
-        pose = on_circle(milliseconds / 1000)
-        stamp_ns = START + milliseconds * MILLISECOND
-        publisher.publish(TFMessage(transforms=[transform_to_message("odom", "base_link", pose, stamp_ns)]))
 
-    wait_until(publisher.get_subscription_count, "the listener")
-    for milliseconds in (5_000, 5_100):
-        send(milliseconds)
-    pose = wait_until(lambda: known_at(5_050), "odometry")
-    np.testing.assert_allclose(pose.matrix(), on_circle(5.05).matrix(), atol=1e-6)
-    assert known_at(5_200) is None and "odom -> base_link on /tf" in odometry.problem
-    # An image from before: time has jumped back, and so do the transforms.
-    assert known_at(50) is None
-    for milliseconds in (0, 100):
-        send(milliseconds)
-    pose = wait_until(lambda: known_at(50), "odometry after the jump")
-    np.testing.assert_allclose(pose.matrix(), on_circle(0.05).matrix(), atol=1e-6)
-    odometry.destroy()
+def test_odometry_on_tf_goes_on_after_a_jump_back_in_time() -> None:
+    listener = Listener()
+    for milliseconds in (5_000, 5_100, 0, 100):
+        listener.hear("odom", "base_link", on_circle(milliseconds / 1000), milliseconds)
+    pose = listener.at(50)
+    assert pose is not None and listener.at(5_050) is None
+    np.testing.assert_allclose(pose.matrix(), on_circle(0.05).matrix(), atol=1e-9)

@@ -13,10 +13,10 @@ from hyperpose_ros.common.conversions import pose_from_numbers, transform_to_mes
 from hyperpose_ros.common.fix import Fix, PoseWithCovariance, View  # noqa: E402
 from hyperpose_ros.fusion.pose_fusion import body_from_camera  # noqa: E402
 from hyperpose_ros.parameters.localizer import LocalizerParameters  # noqa: E402
-from hyperpose_ros.tf.odometry import PoseBuffer  # noqa: E402
 from hyperpose_ros.tf.plan import FramePlan, Placement  # noqa: E402
 from hyperpose_ros.tf.policy import Missing, TransformPolicy  # noqa: E402
-from hyperpose_ros.tf.tree import SILENCE_NS, FrameTree  # noqa: E402
+from hyperpose_ros.tf.pose_buffer import PoseBuffer  # noqa: E402
+from hyperpose_ros.tf.tree import MOST_FRAMES, SILENCE_NS, FrameTree  # noqa: E402
 
 SECOND = 1_000_000_000
 LOOKING_AHEAD = (0.4, 0.1, 1.2, -0.5, 0.5, -0.5, 0.5)
@@ -178,6 +178,38 @@ def test_other_parents_are_told_from_what_was_sent_and_forgotten_when_silent() -
     now_ns *= 1000
     other = tree.placed_by_others("base_link")
     assert other is not None and other.parent == "odom" and other.is_static
+
+
+@pytest.mark.parametrize("distance", [1e300, -1e12, 2000.0])
+def test_a_transform_that_puts_the_camera_far_from_the_robot_is_left_out_and_told(distance: float) -> None:
+    told: list[str] = []
+    tree = FrameTree(warn=lambda cause, text: told.append(text))
+    hear(tree, "base_link", "eye", Pose([0.0, distance, 0.0], [1.0, 0.0, 0.0, 0.0]), is_static=True)
+    assert tree.pose_on_body("base_link", "eye") is None
+    assert len(told) == 1 and "eye" in told[0] and "left out" in told[0]
+    hear(tree, "base_link", "eye", ON_ROBOT, is_static=True)
+    found = tree.pose_on_body("base_link", "eye")
+    assert found is not None
+    assert_same(found, ON_ROBOT)
+
+
+def test_frames_without_end_are_forgotten_and_those_that_go_on_are_not() -> None:
+    told: list[str] = []
+    tree = FrameTree(warn=lambda cause, text: told.append(text))
+    hear(tree, "mast", "eye", ON_ROBOT, is_static=True)
+    for number in range(3 * MOST_FRAMES):
+        if number % 1000 == 0:
+            hear(tree, "base_link", "mast", SOMEWHERE, is_static=False)
+        # One chain, which must not be walked to its end for every image either.
+        hear(tree, f"frame {number}", f"frame {number + 1}", SOMEWHERE, is_static=False)
+    assert tree.placed_by_others("frame 1") is None and tree.placed_by_others(f"frame {number}") is not None
+    found = tree.pose_on_body("base_link", "eye")
+    assert found is not None
+    assert_same(found, SOMEWHERE @ ON_ROBOT)
+    for number in range(MOST_FRAMES + 10):
+        hear(tree, "base_link", f"fixed {number}", SOMEWHERE, is_static=True)
+    assert len(told) == 11 and "left out" in told[0]
+    assert tree.pose_on_body("base_link", "eye") is not None
 
 
 def test_world_to_map_moves_poses_and_turns_covariances() -> None:

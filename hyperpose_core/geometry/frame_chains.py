@@ -6,6 +6,9 @@ from collections.abc import Callable, Mapping
 
 from hyperpose_core.geometry.poses import Pose
 
+LONGEST_CHAIN = 1000
+"""Frames above one another that are followed; robots have a few dozen, damaged data may have any number."""
+
 
 def frame_name(name: str) -> str:
     """Return a frame's name as TF2 has it, without a slash in front."""
@@ -22,6 +25,20 @@ def is_above(parents: Mapping[str, str], upper: str, lower: str) -> bool:
     return upper in _upwards(parents, lower)
 
 
+def between(parents: Mapping[str, str], first: str, second: str) -> tuple[list[str], list[str]] | None:
+    """Return the frames below the one that two frames have in common, on the way up from each of the two.
+
+    Returns:
+        for each of the two itself and what is above it; None where they do not belong to one tree.
+    """
+    above_first, above_second = _upwards(parents, first), _upwards(parents, second)
+    known = set(above_first)
+    common = next((frame for frame in above_second if frame in known), None)
+    if common is None:
+        return None
+    return above_first[: above_first.index(common)], above_second[: above_second.index(common)]
+
+
 def pose_in(
     parents: Mapping[str, str], parent: str, child: str, placement: Callable[[str], Pose]
 ) -> Pose | None:
@@ -36,21 +53,20 @@ def pose_in(
     Returns:
         the pose, or None where the frames do not belong to one tree.
     """
-    to_parent, to_child = _upwards(parents, parent), _upwards(parents, child)
-    common = next((frame for frame in to_child if frame in to_parent), None)
-    if common is None:
+    ways = between(parents, parent, child)
+    if ways is None:
         return None
-    below_child = _chain(to_child[: to_child.index(common)], placement)
-    below_parent = _chain(to_parent[: to_parent.index(common)], placement)
-    return below_parent.inverse() @ below_child
+    to_parent, to_child = (_chain(way, placement) for way in ways)
+    return to_parent.inverse() @ to_child
 
 
 def _upwards(parents: Mapping[str, str], frame: str) -> list[str]:
-    chain = [frame]
+    chain = {frame: None}
     # A frame that comes again closes a circle, which damaged data may hold.
-    while (parent := parents.get(chain[-1])) is not None and parent not in chain:
-        chain.append(parent)
-    return chain
+    while (parent := parents.get(frame)) is not None and parent not in chain and len(chain) < LONGEST_CHAIN:
+        chain[parent] = None
+        frame = parent
+    return list(chain)
 
 
 def _chain(frames: list[str], placement: Callable[[str], Pose]) -> Pose:

@@ -100,7 +100,7 @@ class Evaluator(Node):
         self.log = PoseLog(round(self.parameters.match_tolerance * _NANOSECONDS))
         self._frames = PoseFrames(self.parameters.camera_frame)
         self._standing = StandingFrames()
-        self._listener = FrameListener(self, self._standing, on_moving=lambda frame, stamp_ns: None)
+        self._listener = FrameListener(self, self._standing, on_moving=lambda transform: None)
         self._counters: dict[str, str] = {}
         # Whose poses these are by their topic's name; a remapped one may not say.
         self._scored_node = self.resolve_topic_name(ESTIMATE_TOPIC).strip("/").rpartition("/")[0]

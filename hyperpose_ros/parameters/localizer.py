@@ -181,7 +181,7 @@ class LocalizerParameters:
         "none",
         Change.UNCONFIGURED,
         "Where odometry comes from, for map_odom and jump_gate: topic (nav_msgs/Odometry on `odometry`, from "
-        "odom_frame to base_frame), tf (the same transform on /tf; needs tf2_ros), none. It is interpolated "
+        "odom_frame to base_frame), tf (the same transform on /tf), none. It is interpolated "
         "at the image's stamp, and extrapolated by 0.1 s at most.",
         choices=("none", "topic", "tf"),
     )

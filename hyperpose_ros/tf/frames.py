@@ -6,13 +6,16 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
+from geometry_msgs.msg import TransformStamped
 from rclpy.node import Node
 
+from hyperpose_core.geometry.frame_chains import frame_name
 from hyperpose_core.geometry.poses import Pose
+from hyperpose_ros.common.conversions import stamp_to_nanoseconds
 from hyperpose_ros.common.fix import Fix
 from hyperpose_ros.common.throttled_warnings import ThrottledWarnings
 from hyperpose_ros.parameters.localizer import LocalizerParameters
-from hyperpose_ros.tf.odometry import create_odometry
+from hyperpose_ros.tf.odometry import TfOdometry, create_odometry
 from hyperpose_ros.tf.plan import FramePlan
 from hyperpose_ros.tf.policy import Missing, TransformPolicy
 from hyperpose_ros.tf.sender import TransformSender
@@ -78,8 +81,8 @@ class RobotFrames:
         self._missing: Counter[str] = Counter()
         self._latest_missing = ""
         self._sender: TransformSender | None = None
-        tree = FrameTree()
-        self.odometry = create_odometry(node, values, warnings)
+        tree = FrameTree(warn=warnings.warn)
+        self.odometry = create_odometry(node, values, tree, warnings)
         try:
             self.plan = FramePlan(values, extrinsics, tree)
             self.policy = TransformPolicy(values, self.plan, self.odometry)
@@ -126,10 +129,13 @@ class RobotFrames:
         if self.odometry is not None:
             self.odometry.destroy()
 
-    def _on_moving(self, parent: str, stamp_ns: int) -> None:
+    def _on_moving(self, transform: TransformStamped) -> None:
+        if isinstance(self.odometry, TfOdometry):
+            self.odometry.hear(transform)
+        parent = frame_name(transform.header.frame_id)
         # Who looks up map -> base needs map -> odom at the stamps of odom -> base.
         if self._sender is not None and self.policy.mode == "map_odom" and parent == self.plan.odom_frame:
-            self._sender.keep(self._stamp(stamp_ns))
+            self._sender.keep(self._stamp(stamp_to_nanoseconds(transform.header.stamp)))
 
     def _stamp(self, stamp_ns: int) -> int:
         """Return the stamp that a transform goes out with: ahead only where its child hardly moves."""

@@ -13,12 +13,12 @@ from rclpy.qos import QoSProfile
 
 from hyperpose_core.errors import HyperPoseError
 from hyperpose_ros.common.conversions import transform_to_message
+from hyperpose_ros.common.time_jumps import LONGEST_DELAY_NS
 from hyperpose_ros.tf.plan import Placement
 from hyperpose_ros.tf.tree import FrameTree, Placed
 
 _DEPTH = 100
 _KEEP_PERIOD_NS = 50_000_000
-_LATE_NS = 500_000_000  # a stamp that goes back by more is a jump in time
 
 
 class TransformSender:
@@ -78,7 +78,7 @@ class TransformSender:
         with self._lock:
             if self._latest is None or self._newest_ns is None:
                 return
-            if stamp_ns < self._newest_ns - _LATE_NS:
+            if stamp_ns < self._newest_ns - LONGEST_DELAY_NS:
                 # Time has jumped, and what was true before says nothing of the time after.
                 self._latest = None
                 return
