@@ -30,7 +30,7 @@ from rclpy.utilities import remove_ros_args
 
 from hyperpose_core.errors import HyperPoseError
 
-_LONGEST_SHUTDOWN_S = 1.0
+_LONGEST_SHUTDOWN_S = 1.5
 _LOG_PERIOD_S = 5.0
 
 
@@ -62,7 +62,8 @@ def run_node(
         arguments: the program's name and its arguments, those for ROS included.
 
     Returns:
-        the exit code: 0 after a signal, 1 where the node could not be created or started (one line says why).
+        the exit code: 0 after a signal, 1 where the node could not be created or started, or had not let go
+        of everything in time after the signal; one line says why.
     """
     name = command_line.prog
     stop = threading.Event()
@@ -81,8 +82,12 @@ def run_node(
     life.wake()
     life.join(_LONGEST_SHUTDOWN_S)
     if life.is_alive():
-        print(f"{name}: still busy {_LONGEST_SHUTDOWN_S} s after the signal, ended anyway", file=sys.stderr)
-        end_process(0)
+        # While it starts, which takes seconds, there is nothing yet that ending it could damage.
+        doing, code = ("starting", 0) if life.is_starting else ("letting go of what it holds", 1)
+        print(
+            f"{name}: still {doing} {_LONGEST_SHUTDOWN_S} s after the signal, ended anyway", file=sys.stderr
+        )
+        end_process(code)
     rclpy.shutdown()
     return life.exit_code
 
@@ -134,6 +139,7 @@ class _NodeLife(threading.Thread):
     def __init__(self, name: str, create: Callable[[], SelfStartingNode], stop: threading.Event) -> None:
         super().__init__(name="node", daemon=True)
         self.exit_code = 1
+        self.is_starting = True
         self._program = name
         self._create = create
         self._stop_requested = stop
@@ -156,6 +162,7 @@ class _NodeLife(threading.Thread):
         try:
             if not running.start():
                 return
+            self.is_starting = False
             self._executor.add_node(running.node)
             while not self._stop_requested.is_set():
                 spin_once(self._executor, running.node)
