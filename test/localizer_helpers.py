@@ -9,7 +9,7 @@ from pathlib import Path as FilePath
 from typing import Any
 
 import numpy as np
-from diagnostic_msgs.msg import DiagnosticArray, KeyValue
+from diagnostic_msgs.msg import DiagnosticArray
 from geometry_msgs.msg import PoseStamped, PoseWithCovarianceStamped
 from nav_msgs.msg import Path
 from rclpy.publisher import Publisher
@@ -41,7 +41,7 @@ class Conversation:
     poses: list[PoseStamped]
     with_covariance: list[PoseWithCovarianceStamped]
     paths: list[Path]
-    scenes: list[KeyValue]
+    scenes: list[DiagnosticArray]
     transforms: list[TFMessage]
     diagnostics: OwnDiagnostics
 
@@ -108,7 +108,7 @@ def localizers(peer: TestPeer, domain_id: int, folder: FilePath) -> Iterator[Cal
             peer.collect(PoseStamped, f"/{name}/pose"),
             peer.collect(PoseWithCovarianceStamped, f"/{name}/pose_with_covariance"),
             peer.collect(Path, f"/{name}/path"),
-            peer.collect(KeyValue, f"/{name}/scene"),
+            peer.collect(DiagnosticArray, f"/{name}/scene"),
             peer.collect(TFMessage, "/tf"),
         )
         everyone = peer.collect(DiagnosticArray, "/diagnostics")

@@ -16,7 +16,14 @@ from ros_helpers import TestPeer, wait_until  # noqa: E402
 
 from hyperpose_ros.fusion.tracking import Tracking  # noqa: E402
 from hyperpose_ros.fusion.trust_history import TrustSummary  # noqa: E402
-from hyperpose_ros.images.counters import FrameCounts, LatencyRecorder, StageLatency  # noqa: E402
+from hyperpose_ros.images.counters import (  # noqa: E402
+    FrameCounts,
+    FrameLedger,
+    LatencyRecorder,
+    Outcome,
+    RecentFrames,
+    StageLatency,
+)
 from hyperpose_ros.images.subscription import TopicHealth  # noqa: E402
 from hyperpose_ros.localizer.diagnostics import (  # noqa: E402
     DiagnosticsPublisher,
@@ -57,6 +64,7 @@ HEALTHY = NodeHealth(
     rate_hz=12.345,
     latencies=(StageLatency("network", 20.0, 30.0),),
     image_timeout=5.0,
+    recent=RecentFrames(50, {(Outcome.REFUSED, "empty"): 2, (Outcome.DROPPED, "superseded"): 23}),
     session=SESSION,
 )
 
@@ -74,6 +82,7 @@ def test_every_value_and_every_problem_reaches_the_topic(peer: TestPeer) -> None
     wait_until(lambda: any(array.status[0].message == "localizing" for array in heard), "the healthy status")
     status = heard[-1].status[0]
     assert status.name == "town: localization" and status.level == b"\x00"
+    assert status.hardware_id == "/town"
     values = {pair.key: pair.value for pair in status.values}
     assert float(values.pop("memory.process_resident_mb")) > 10
     assert values == {
@@ -177,3 +186,28 @@ def test_the_rate_counts_the_answers_of_the_last_seconds() -> None:
     for _ in range(10):
         recorder.record({"network": 1_000_000})
     assert 2.0 <= recorder.rate_hz() <= 10.0
+
+
+@pytest.mark.parametrize(
+    ("outcome", "cause", "words"),
+    [
+        (Outcome.REFUSED, "unknown_encoding", "refused for unknown_encoding"),
+        (Outcome.WITHHELD, "failed", "withheld for failed"),
+        (Outcome.DROPPED, "not_calibrated", "dropped for not_calibrated"),
+        (Outcome.DROPPED, "superseded", "set max_rate"),
+        (Outcome.DROPPED, "rate_limited", ""),
+        (Outcome.DROPPED, "disabled", ""),
+        (Outcome.PUBLISHED, "", ""),
+    ],
+)
+def test_images_that_are_mostly_not_answered_are_a_problem(outcome: Outcome, cause: str, words: str) -> None:
+    ledger = FrameLedger()
+    for number in range(56):
+        ledger.receive()
+        ledger.settle(outcome if number % 4 else Outcome.PUBLISHED, cause if number % 4 else "")
+    problems = " ".join(replace(HEALTHY, recent=ledger.recent()).problems())
+    assert words in problems and bool(words) == bool(problems)
+    for _ in range(50):
+        ledger.receive()
+        ledger.settle(Outcome.PUBLISHED)
+    assert not replace(HEALTHY, recent=ledger.recent()).problems()

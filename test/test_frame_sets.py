@@ -5,7 +5,9 @@ from __future__ import annotations
 import random
 import threading
 import time
+from dataclasses import replace
 
+import numpy as np
 import pytest
 
 pytest.importorskip("rclpy", reason="rclpy is missing")
@@ -27,8 +29,8 @@ class Rig:
 
     def __init__(self, cameras: int = 2, tolerance_ns: int = LONG, period_ns: int = 0) -> None:
         self.ledger = FrameLedger()
-        limits = InboxLimits(shortest_period_ns=period_ns, sync_tolerance_ns=tolerance_ns)
-        self.inbox = Inbox(self.ledger, lambda: limits, lambda: 0, cameras)
+        self.limits = InboxLimits(shortest_period_ns=period_ns, sync_tolerance_ns=tolerance_ns)
+        self.inbox = Inbox(self.ledger, lambda: self.limits, lambda: 0, cameras)
         self.inbox.open()
 
     def send(self, camera: int, stamp_ns: int, received_ns: int | None = None) -> bool:
@@ -156,7 +158,7 @@ def test_a_jump_back_on_one_camera_begins_a_new_epoch_for_all() -> None:
 
 def test_what_comes_too_soon_is_dropped_as_a_whole_set_and_a_jump_back_does_not_stall() -> None:
     rig = Rig(period_ns=100)
-    for received in (1000, 1040, 1099, 1100, 1150):
+    for received in (1000, 1030, 1049, 1100, 1146):
         for camera in (0, 1):
             # The second camera's frame comes later, past the end of the period for the third set.
             rig.send(camera, received * SECOND, received + 5 * camera)
@@ -166,6 +168,31 @@ def test_what_comes_too_soon_is_dropped_as_a_whole_set_and_a_jump_back_does_not_
     for camera in (0, 1):
         rig.send(camera, 5, 1200)
     assert rig.take() == [(0, 5), (1, 5)]
+
+
+@pytest.mark.parametrize("camera_hz", [30.0, 29.0, 60.0, 100.0])
+def test_a_rate_limit_lets_a_jittery_camera_keep_its_rate_and_no_other_exceed_it(camera_hz: float) -> None:
+    limit_hz, generator = 30.0, np.random.default_rng(1)
+    rig = Rig(cameras=1, period_ns=round(SECOND / limit_hz))
+    period_ns = SECOND / camera_hz
+    count = 600
+    received = (np.arange(count) + generator.uniform(0.0, 0.45, count)) * period_ns
+    for number, instant_ns in enumerate(received.astype(int).tolist()):
+        rig.send(0, number * SECOND, instant_ns)
+    let_in = count - rig.dropped().get("rate_limited", 0)
+    allowed = limit_hz * count / camera_hz
+    assert min(0.97 * count, 0.9 * allowed) <= let_in <= allowed + 2
+
+
+def test_a_rate_limit_that_is_raised_takes_effect_at_once() -> None:
+    rig = Rig(cameras=1, period_ns=1000 * SECOND)
+    rig.send(0, 1, 1)
+    rig.send(0, 2, 2)
+    assert rig.dropped() == {"rate_limited": 1}
+    rig.limits = replace(rig.limits, shortest_period_ns=10)
+    rig.send(0, 3, 20)
+    rig.send(0, 4, 40)
+    assert rig.dropped() == {"rate_limited": 1, "superseded": 2}
 
 
 def test_the_counters_add_up_with_several_cameras_under_load() -> None:

@@ -95,6 +95,20 @@ def test_a_jump_back_in_time_begins_a_new_epoch_and_forgets_the_waiting_frame() 
     assert counts.dropped == {"superseded": 1, "time_jump": 1} and counts.time_jumps == 1
 
 
+def test_a_frame_that_is_late_by_half_a_second_at_most_is_dropped_and_is_no_jump() -> None:
+    stream = Stream()
+    stream.send(5 * SECOND)
+    first = stream.inbox.take()
+    assert stream.send(5 * SECOND - 1) and stream.send(5 * SECOND - SECOND // 2)
+    assert stream.send(6 * SECOND)
+    second = stream.inbox.take()
+    assert first is not None and second is not None and second.epoch == first.epoch
+    assert second.stamp_ns == 6 * SECOND
+    counts = stream.ledger.counts()
+    assert counts.dropped == {"out_of_order": 2} and counts.time_jumps == 0
+    assert not stream.send(6 * SECOND - SECOND // 2 - 1), "further back, time has jumped"
+
+
 def test_closing_wakes_the_taker_drops_the_waiting_frame_and_lets_nothing_in() -> None:
     stream = Stream()
     taker = threading.Thread(target=stream.inbox.take)

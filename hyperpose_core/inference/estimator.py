@@ -222,9 +222,17 @@ class PoseEstimator:
             "are on their side"
         )
 
-    def warm_up(self, height: int, width: int) -> None:
-        """Run once on a black image of the given size, so that the first real one is not slower."""
-        self.estimate([np.zeros((height, width, 3), dtype=np.uint8)])
+    def warm_up(self, height: int, width: int, images: int = 1) -> None:
+        """Run on black images of the given size, so that the first real ones are not slower.
+
+        Args:
+            height: pixels.
+            width: pixels.
+            images: how many will be asked about together at most; each number of them is tried, since a
+                graph, or a compiled kernel, is for one number alone.
+        """
+        for count in range(1, images + 1):
+            self.estimate([np.zeros((height, width, 3), dtype=np.uint8)] * count)
 
     def _estimate(
         self, predictions: Predictions, index: int, covariance: Array, probabilities: Array | None

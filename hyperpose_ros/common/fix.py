@@ -34,6 +34,7 @@ class View:
         scene: the scene that the network chose; None for a single-scene network.
         scene_index: the chosen scene's place in the checkpoint's list; 0 for a single-scene network.
         scene_probability: the probability it gave that scene.
+        left_out: whether it contradicts the other cameras and plays no part in the fix.
     """
 
     camera: int
@@ -43,6 +44,7 @@ class View:
     scene: str | None = None
     scene_index: int = 0
     scene_probability: float | None = None
+    left_out: bool = False
 
 
 @dataclass(frozen=True, eq=False)

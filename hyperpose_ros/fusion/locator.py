@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from hyperpose_core.inference.estimator import PoseEstimate
 from hyperpose_ros.common.fix import Fix, PoseWithCovariance, View
@@ -28,13 +29,14 @@ class Locator:
         fusion = fuse([base for _, base in bases]) if bases else None
         names = [self._cameras[view.camera].name for view, _ in bases]
         base = None if fusion is None else fusion.fused
+        left_out = [] if fusion is None else [bases[index][0].camera for index in fusion.left_out]
         return Fix(
             stamp_ns=max(frame.stamp_ns for frame in frames),
-            views=views,
+            views=tuple(replace(view, left_out=view.camera in left_out) for view in views),
             base=base,
             published=views[0].in_map if self._pose_of == "camera" else base,
             disagreement=_disagreement(fusion, names),
-            left_out=() if fusion is None else tuple(names[index] for index in fusion.left_out),
+            left_out=tuple(self._cameras[camera].name for camera in left_out),
         )
 
     def _view(self, frame: Frame, estimate: PoseEstimate) -> View:

@@ -17,6 +17,14 @@ import numpy as np
 
 from hyperpose_ros.common.throttled_warnings import ThrottledWarnings
 
+DROPPED_SUPERSEDED = "superseded"
+DROPPED_RATE_LIMITED = "rate_limited"
+DROPPED_DEACTIVATED = "deactivated"
+DROPPED_DISABLED = "disabled"
+_ASKED_FOR = (DROPPED_RATE_LIMITED, DROPPED_DEACTIVATED, DROPPED_DISABLED)
+
+_RECENT = 50
+_FEWEST = 10
 _LATENCY_WINDOW = 256
 _RATE_WINDOW_NS = 5_000_000_000
 
@@ -56,6 +64,34 @@ class FrameCounts:
     time_jumps: int
 
 
+@dataclass(frozen=True)
+class RecentFrames:
+    """What became of the latest frames, but for those that somebody wanted dropped.
+
+    Attributes:
+        frames: how many are remembered, at most 50.
+        unanswered: how many of them, by what they ended as and for what.
+    """
+
+    frames: int
+    unanswered: Mapping[tuple[Outcome, str], int]
+
+    @property
+    def problem(self) -> str:
+        """A sentence where most of the latest frames were not answered; empty where they were, or are few."""
+        count = sum(self.unanswered.values())
+        if self.frames < _FEWEST or 2 * count <= self.frames:
+            return ""
+        outcome, cause = max(self.unanswered, key=lambda kind: self.unanswered[kind])
+        remedy = "the log says more"
+        if cause == DROPPED_SUPERSEDED:
+            remedy = "they come faster than they are answered: set max_rate to what you need"
+        return (
+            f"{count} of the latest {self.frames} images were not answered, most of them {outcome.value} "
+            f"for {cause}; {remedy}"
+        )
+
+
 class FrameLedger:
     """Counts frames; safe to use from any thread, and consistent at every instant."""
 
@@ -66,6 +102,7 @@ class FrameLedger:
         self._in_flight = 0
         self._time_jumps = 0
         self._settled: dict[Outcome, Counter[str]] = {outcome: Counter() for outcome in Outcome}
+        self._recent: deque[tuple[Outcome, str]] = deque(maxlen=_RECENT)
 
     def receive(self) -> None:
         """Count a frame that the subscription delivered; it is in flight until it is settled."""
@@ -78,6 +115,8 @@ class FrameLedger:
         with self._lock:
             self._in_flight -= 1
             self._settled[outcome][cause] += 1
+            if outcome is not Outcome.DROPPED or cause not in _ASKED_FOR:
+                self._recent.append((outcome, cause))
 
     def jump(self) -> None:
         """Count a jump back in time."""
@@ -96,6 +135,12 @@ class FrameLedger:
                 in_flight=self._in_flight,
                 time_jumps=self._time_jumps,
             )
+
+    def recent(self) -> RecentFrames:
+        """Return what became of the latest frames."""
+        with self._lock:
+            kinds = list(self._recent)
+        return RecentFrames(len(kinds), Counter(kind for kind in kinds if kind[0] is not Outcome.PUBLISHED))
 
 
 @dataclass(frozen=True)

@@ -14,14 +14,19 @@ from dataclasses import dataclass
 
 from sensor_msgs.msg import CompressedImage, Image
 
-from hyperpose_ros.images.counters import FrameLedger, Outcome
+from hyperpose_ros.common.time_jumps import LONGEST_DELAY_NS
+from hyperpose_ros.images.counters import (
+    DROPPED_DEACTIVATED,
+    DROPPED_RATE_LIMITED,
+    DROPPED_SUPERSEDED,
+    FrameLedger,
+    Outcome,
+)
 
-DROPPED_SUPERSEDED = "superseded"
 DROPPED_UNMATCHED = "unmatched"
-DROPPED_RATE_LIMITED = "rate_limited"
+DROPPED_OUT_OF_ORDER = "out_of_order"
 DROPPED_TOO_OLD = "too_old"
 DROPPED_TIME_JUMP = "time_jump"
-DROPPED_DEACTIVATED = "deactivated"
 
 
 @dataclass(frozen=True, eq=False)
@@ -67,7 +72,8 @@ class InboxLimits:
 
     Attributes:
         max_age_ns: between a frame's stamp and now, nanoseconds.
-        shortest_period_ns: from the receipt of one set let in to that of the next, nanoseconds.
+        shortest_period_ns: from the receipt of one set let in to that of the next, in the long run; single
+            ones may follow half as soon. Nanoseconds.
         sync_tolerance_ns: between the stamps in a set, and from its first frame's receipt until it no longer
             waits for the cameras that are missing; nanoseconds.
     """
@@ -113,12 +119,13 @@ class Inbox:
         self._newest_stamps_ns: dict[int, int] = {}
         self._closed_stamp_ns: int | None = None
         self._let_in_ns: int | None = None
+        self._next_due_ns: int | None = None
 
     def open(self) -> None:
         """Let frames in; a new epoch begins."""
         with self._changed:
             self._is_open = True
-            self._let_in_ns = None
+            self._next_due_ns = None
             self._begin_epoch()
 
     def close(self) -> None:
@@ -143,15 +150,20 @@ class Inbox:
             camera: the camera's place in the node's list of cameras.
 
         Returns:
-            False where the stamp lies before that of an earlier frame of this camera: time has jumped back (a
-            bag that loops, a simulation that starts again), and a new epoch has begun with this frame.
+            False where the stamp lies more than `LONGEST_DELAY_NS` before that of an earlier frame of this
+            camera: time has jumped back (a bag that loops, a simulation that starts again), and a new epoch
+            has begun with this frame. One that lies before it by less is only late, and dropped.
         """
         with self._changed:
             if not self._is_open:
                 self._ledger.settle(Outcome.DROPPED, DROPPED_DEACTIVATED)
                 return True
             previous_ns = self._newest_stamps_ns.get(camera)
-            jumped = previous_ns is not None and stamp_ns < previous_ns
+            behind_ns = 0 if previous_ns is None else previous_ns - stamp_ns
+            jumped = behind_ns > LONGEST_DELAY_NS
+            if 0 < behind_ns <= LONGEST_DELAY_NS:
+                self._ledger.settle(Outcome.DROPPED, DROPPED_OUT_OF_ORDER)
+                return True
             if jumped:
                 self._drop_waiting(DROPPED_TIME_JUMP)
                 self._begin_epoch()
@@ -209,13 +221,29 @@ class Inbox:
         frames = tuple(self._forming[camera] for camera in sorted(self._forming))
         self._forming = {}
         self._closed_stamp_ns = max(frame.stamp_ns for frame in frames)
-        period_ns = self._limits().shortest_period_ns
-        if self._let_in_ns is not None and self._forming_since_ns - self._let_in_ns < period_ns:
+        if not self._is_due(self._forming_since_ns):
             self._drop(frames, DROPPED_RATE_LIMITED)
             return
-        self._let_in_ns = self._forming_since_ns
         self._drop(self._ready, DROPPED_SUPERSEDED)
         self._ready = frames
+
+    def _is_due(self, received_ns: int) -> bool:
+        """Tell whether the rate limit lets a set in now, and if so, when the next one will be due.
+
+        The virtual scheduling of ITU-T I.371 with a tolerance of half a period: a camera whose frames come
+        now early and now late keeps its rate, and in the long run no more are let in.
+        """
+        period_ns = self._limits().shortest_period_ns
+        tolerance_ns = period_ns // 2
+        due_ns = received_ns
+        if self._next_due_ns is not None and self._let_in_ns is not None:
+            # No later than this limit can have it: the limit before may have been another.
+            due_ns = min(self._next_due_ns, self._let_in_ns + period_ns + tolerance_ns)
+        if received_ns < due_ns - tolerance_ns:
+            return False
+        self._let_in_ns = received_ns
+        self._next_due_ns = max(received_ns, due_ns) + period_ns
+        return True
 
     def _patience_s(self) -> float | None:
         """Return how long the set that forms goes on waiting, in seconds; None where there is none."""

@@ -15,10 +15,8 @@ from hyperpose_ros.common.conversions import (
 )
 from hyperpose_ros.images.camera_info import CameraCalibrations
 from hyperpose_ros.images.cameras import Camera
-from hyperpose_ros.images.counters import FrameAccounts, Outcome
+from hyperpose_ros.images.counters import DROPPED_DISABLED, FrameAccounts, Outcome
 from hyperpose_ros.images.inbox import Inbox
-
-DROPPED_DISABLED = "disabled"
 
 
 class Intake:

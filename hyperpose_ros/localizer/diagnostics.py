@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from importlib.util import find_spec
 from pathlib import Path
 from resource import getpagesize
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
 from rclpy.clock import Clock, ClockType
@@ -15,7 +14,7 @@ from rclpy.node import Node
 
 from hyperpose_ros.fusion.tracking import Tracking
 from hyperpose_ros.fusion.trust_history import TrustSummary
-from hyperpose_ros.images.counters import FrameCounts, StageLatency
+from hyperpose_ros.images.counters import FrameCounts, RecentFrames, StageLatency
 from hyperpose_ros.images.subscription import TopicHealth
 from hyperpose_ros.tf.frames import TransformHealth
 
@@ -72,6 +71,7 @@ class NodeHealth:
         rate_hz: poses a second, lately.
         latencies: how long the latest ones took, by stage.
         image_timeout: seconds without an image that are too many.
+        recent: what became of the latest frames.
         session: what is configured; None where nothing is.
     """
 
@@ -80,6 +80,7 @@ class NodeHealth:
     rate_hz: float
     latencies: tuple[StageLatency, ...]
     image_timeout: float
+    recent: RecentFrames
     session: SessionHealth | None
 
     def problems(self) -> tuple[str, ...]:
@@ -97,8 +98,8 @@ class NodeHealth:
             problems.append("disabled: every image is dropped; call ~/enable with data true to go on")
         if session.lost:
             problems.append(session.lost)
-        if session.trust.problem:
-            problems.append(session.trust.problem)
+        if session.trust.problem or self.recent.problem:
+            problems.append(session.trust.problem or self.recent.problem)
         if session.transform.problem:
             problems.append(session.transform.problem)
         if session.refinement is not None:
@@ -107,7 +108,10 @@ class NodeHealth:
 
 
 class DiagnosticsPublisher:
-    """Publishes a node's health on /diagnostics, with diagnostic_updater where it is installed."""
+    """Publishes a node's health on /diagnostics, as diagnostic_updater does, under its fully qualified name.
+
+    By that name several robots' localizers are told apart, which the updater's own names do not allow.
+    """
 
     def __init__(self, node: Node, health: Callable[[], NodeHealth]) -> None:
         """Begin, and go on until the node is destroyed.
@@ -118,28 +122,19 @@ class DiagnosticsPublisher:
         """
         self._node = node
         self._health = health
-        update, period_s = self._publish, _PERIOD_S
-        if find_spec("diagnostic_updater") is None:
-            self._publisher = node.create_publisher(DiagnosticArray, "/diagnostics", 10)
-        else:
-            from diagnostic_updater import Updater
-
-            updater = Updater(node, _PERIOD_S)
-            updater.setHardwareID("none")
-            updater.add(_NAME, self._fill)
-            updater.timer.cancel()
-            update, period_s = updater.update, updater.period
+        self._publisher = node.create_publisher(DiagnosticArray, "/diagnostics", 10)
         # On a clock of its own: diagnostics must also come while simulated time stands still.
-        node.create_timer(period_s, update, clock=Clock(clock_type=ClockType.STEADY_TIME))
+        node.create_timer(_PERIOD_S, self._publish, clock=Clock(clock_type=ClockType.STEADY_TIME))
 
     def _publish(self) -> None:
-        status = DiagnosticStatus(name=f"{self._node.get_fully_qualified_name().lstrip('/')}: {_NAME}")
-        array = DiagnosticArray(status=[self._fill(status)])
+        array = DiagnosticArray(status=[self._status()])
         array.header.stamp = self._node.get_clock().now().to_msg()
         self._publisher.publish(array)
 
-    def _fill(self, status: Any) -> Any:
+    def _status(self) -> DiagnosticStatus:
         health = self._health()
+        name = self._node.get_fully_qualified_name()
+        status = DiagnosticStatus(name=f"{name.lstrip('/')}: {_NAME}", hardware_id=name)
         problems = health.problems()
         status.level = DiagnosticStatus.WARN if problems else DiagnosticStatus.OK
         status.message = "; ".join(problems) or ("localizing" if health.state == "active" else health.state)

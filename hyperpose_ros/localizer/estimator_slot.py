@@ -37,7 +37,7 @@ class LoadedCheckpoint:
         estimator: the network.
         import_s: seconds that importing what runs it took.
         load_s: seconds that reading the file and building the network took.
-        warm_up_s: seconds that the first image took.
+        warm_up_s: seconds that the first images took.
         map: the landmark map that goes with it; None where there is none, or none is wanted.
     """
 
@@ -50,7 +50,13 @@ class LoadedCheckpoint:
 
     @classmethod
     def load(
-        cls, path: Path, device: str, engine: str = "auto", precision: str = "auto", threads: int = 0
+        cls,
+        path: Path,
+        device: str,
+        engine: str = "auto",
+        precision: str = "auto",
+        threads: int = 0,
+        cameras: int = 1,
     ) -> LoadedCheckpoint:
         """Load a checkpoint and warm its network up.
 
@@ -60,6 +66,7 @@ class LoadedCheckpoint:
             engine: what runs the network, one of `engines.ENGINE_NAMES`.
             precision: of its arithmetic, one of `engines.PRECISIONS`.
             threads: of the CPU for one inference; 0 takes torch's number.
+            cameras: whose images it will be asked about together.
 
         Raises:
             HyperPoseError: the file or another argument is wrong.
@@ -72,7 +79,8 @@ class LoadedCheckpoint:
         )
         loaded = time.monotonic()
         camera = estimator.checkpoint.camera
-        estimator.warm_up(*_WARM_UP_SIZE if camera is None else (camera.height, camera.width))
+        size = _WARM_UP_SIZE if camera is None else (camera.height, camera.width)
+        estimator.warm_up(*size, images=cameras)
         return cls(path, estimator, imported - begin, loaded - imported, time.monotonic() - loaded)
 
     def device_memory(self) -> DeviceMemory | None:

@@ -161,6 +161,7 @@ class Localizer(LifecycleNode):
             rate_hz=self._latencies.rate_hz(),
             latencies=self._latencies.summary(),
             image_timeout=self._settings.values.image_timeout,
+            recent=self._ledger.recent(),
             session=None if self._session is None else self._session.health(),
         )
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Sequence
 
-from diagnostic_msgs.msg import DiagnosticArray, KeyValue
+from diagnostic_msgs.msg import DiagnosticArray
 from geometry_msgs.msg import PoseStamped, PoseWithCovarianceStamped
 from nav_msgs.msg import Path
 from rclpy.event_handler import PublisherEventCallbacks
@@ -21,7 +21,7 @@ from hyperpose_ros.fusion.tracking import Tracking
 from hyperpose_ros.fusion.validity import ValidationResult
 from hyperpose_ros.localizer.map_localizer import RefinedFrame
 from hyperpose_ros.localizer.network_localizer import Localization
-from hyperpose_ros.localizer.status import map_status, network_status
+from hyperpose_ros.localizer.status import map_status, network_status, scene_status
 from hyperpose_ros.tf.frames import RobotFrames
 
 _DEPTH = 10
@@ -59,10 +59,10 @@ class EstimatePublishers:
 
     `~/pose` (geometry_msgs/PoseStamped) and `~/pose_with_covariance` (PoseWithCovarianceStamped): the
     camera's optical frame in the map. `~/path` (nav_msgs/Path): the latest trusted ones, sent where somebody
-    listens and no image waits. `~/scene` (diagnostic_msgs/KeyValue), where the network knows several: key is
-    the scene's name, value its probability. `~/verified_pose` (PoseWithCovarianceStamped): those alone that a
-    landmark map has verified. `~/status` (DiagnosticArray): for every fix, withheld ones too, whether it can
-    be trusted and why, and what the map says where it was asked. Every stamp is the image's.
+    listens, at every pose or, where images wait, once a second. `~/scene` (DiagnosticArray), where the
+    network knows several: the scene and its probability. `~/verified_pose` (PoseWithCovarianceStamped): those
+    alone that a landmark map has verified. `~/status` (DiagnosticArray): for every fix, withheld ones too,
+    whether it can be trusted and why, and what the map says where it was asked. Every stamp is the image's.
     """
 
     def __init__(
@@ -93,7 +93,7 @@ class EstimatePublishers:
             self._verified = self._create(PoseWithCovarianceStamped, "~/verified_pose") if with_map else None
             self._path = self._create(Path, "~/path")
             self._status = self._create(DiagnosticArray, "~/status")
-            self._scene = self._create(KeyValue, "~/scene")
+            self._scene = self._create(DiagnosticArray, "~/scene")
         except Exception:  # an override of QoS that cannot be
             self.destroy()
             raise
@@ -142,12 +142,16 @@ class EstimatePublishers:
             self._frames.send(fix)
         self._pose.publish(message)
         self._pose_with_covariance.publish(with_covariance)
-        view = fix.views[0]
-        if view.scene is not None:
-            self._scene.publish(KeyValue(key=view.scene, value=f"{view.scene_probability:.6f}"))
         if moves:
             with self._path_lock:
                 self._latest.append(message, self._path_length())
+
+    def publish_scene(self, fix: Fix) -> None:
+        """Publish the scene that the network chose, of the first camera that plays a part in the fix."""
+        view = next((view for view in fix.views if not view.left_out), None)
+        if view is not None and view.scene is not None:
+            name = f"{self._node.get_fully_qualified_name().lstrip('/')}: scene"
+            self._scene.publish(scene_status(name, fix.stamp_ns, view.scene, view.scene_probability))
 
     def publish_path(self) -> None:
         """Publish the path, which takes long (15 ms for 1000 poses), where anybody listens."""

@@ -70,7 +70,7 @@ class Session:
         self._frames = RobotFrames(node, lambda: parameters.values, extrinsics, warnings)
         self._thread = InferenceThread()
         try:
-            loaded = self._thread.load(checkpoint, *_way_of_running(values))
+            loaded = self._thread.load(checkpoint, *_way_of_running(values), len(self._cameras))
             self._publishers = EstimatePublishers(
                 node, self._frames, lambda: parameters.values.path_length, values.refinement != "off"
             )
@@ -100,6 +100,7 @@ class Session:
         )
         self._intake = Intake(self._cameras, self._calibrations, self._inbox, accounts)
         self._run: Future[None] | None = None
+        self._end = ""
         self._subscriptions: list[ImageSubscription] = []
         self._adapt_engine(self.loaded)
         node.get_logger().info(f"{self.loaded.describe()}; /tf: {self._frames.policy.describe()}")
@@ -107,11 +108,13 @@ class Session:
     def activate(self) -> None:
         """Subscribe and begin to work."""
         values = self._parameters.values
+        self._end = ""
         self.relocalization.begin_anew()
         self._intake.open()
         if self._refinement is not None:
             self._refinement.start()
         self._run = self._thread.start(self._worker)
+        self._run.add_done_callback(self._tell_end)
         if self._calibrations is not None:
             self._calibrations.activate()
         self._subscriptions = [
@@ -134,7 +137,7 @@ class Session:
             self._calibrations.deactivate()
         self._intake.close()
         if self._run is not None:
-            self._run.result()
+            self._run.exception()  # told when it happened
             self._run = None
         if self._refinement is not None:
             self._refinement.stop()
@@ -164,7 +167,7 @@ class Session:
             HyperPoseError: a parameter, the checkpoint or the map is wrong.
         """
         values = self._parameters.values
-        loaded = LoadedCheckpoint.load(_checkpoint_path(values), *_way_of_running(values))
+        loaded = LoadedCheckpoint.load(_checkpoint_path(values), *_way_of_running(values), len(self._cameras))
         loaded = self._with_map(loaded, values)
         self._adapt_engine(loaded)
         self._slot.swap(loaded)
@@ -173,6 +176,14 @@ class Session:
     def _adapt_engine(self, loaded: LoadedCheckpoint) -> None:
         if self._parameters.values.engine == "auto" and not is_exported(loaded.path):
             adapt(loaded.estimator, loaded.path, self._node.get_logger().info)
+
+    def _tell_end(self, run: Future[None]) -> None:
+        error = run.exception()
+        if error is not None:
+            self._end = (
+                f"no image is answered any more: {type(error).__name__}: {error}; deactivate and activate"
+            )
+            self._node.get_logger().error(self._end)
 
     def enable(self, is_enabled: bool) -> None:
         """Answer images, or count them as dropped."""
@@ -209,7 +220,12 @@ class Session:
             device_memory=loaded.device_memory(),
             is_enabled=self._intake.is_enabled,
             topics=tuple(subscription.health() for subscription in self._subscriptions),
-            problems=(*self._intake.silent_cameras(limit_s), *uncalibrated, *self._publishers.problems()),
+            problems=(
+                *((self._end,) if self._end else ()),
+                *self._intake.silent_cameras(limit_s),
+                *uncalibrated,
+                *self._publishers.problems(),
+            ),
             seconds_without_image=self._intake.seconds_without_image(),
             trust=self._validator.history.summary(),
             transform=self._frames.health(),
@@ -298,7 +314,7 @@ def _map_missing(loaded: LoadedCheckpoint, values: LocalizerParameters) -> str:
 
 
 def _way_of_running(values: LocalizerParameters) -> tuple[str, str, str, int]:
-    """Give the arguments of `LoadedCheckpoint.load` but the file."""
+    """Give the arguments of `LoadedCheckpoint.load` but the file and the cameras."""
     return values.device, values.engine, values.precision, values.threads
 
 

@@ -84,6 +84,12 @@ def map_status(
     return _array(name, stamp_ns, message == _VERIFIED, message, values)
 
 
+def scene_status(name: str, stamp_ns: int, scene: str, probability: float | None) -> DiagnosticArray:
+    """Return the message for the scene that the network chose, and the probability that it gave it."""
+    values = {"scene": scene, "probability": "" if probability is None else f"{probability:.6f}"}
+    return _array(name, stamp_ns, is_well=True, message=scene, values=values)
+
+
 def _unverified(frames: Sequence[RefinedFrame]) -> str:
     reasons = (
         entry.failure

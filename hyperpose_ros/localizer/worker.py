@@ -9,7 +9,7 @@ from pathlib import Path
 from hyperpose_ros.common.conversions import BadImageError
 from hyperpose_ros.images.counters import FrameAccounts, Outcome, StageClock
 from hyperpose_ros.images.decoding import DecodedFrame
-from hyperpose_ros.images.inbox import Frame, FrameSet, Inbox
+from hyperpose_ros.images.inbox import Frame, Inbox
 from hyperpose_ros.localizer.estimator_slot import LoadedCheckpoint
 from hyperpose_ros.localizer.network_localizer import Localization, NetworkLocalizer
 from hyperpose_ros.localizer.publishers import EstimatePublishers
@@ -17,6 +17,8 @@ from hyperpose_ros.localizer.refinement import RefinementThread
 from hyperpose_ros.localizer.relocalization import Relocalization
 
 WITHHELD_FAILED = "failed"
+
+_LONGEST_WITHOUT_PATH_NS = 1_000_000_000
 
 STAGES = ("queue", "convert", "preprocess", "network", "judge", "publish")
 """The way of a set of frames from its first one's receipt to its pose's publication: what "total" is made of.
@@ -32,7 +34,7 @@ class InferenceThread:
         self._executor = ThreadPoolExecutor(1, thread_name_prefix="inference")
 
     def load(
-        self, checkpoint: Path, device: str, engine: str, precision: str, threads: int
+        self, checkpoint: Path, device: str, engine: str, precision: str, threads: int, cameras: int
     ) -> LoadedCheckpoint:
         """Load a checkpoint and warm the network up; returns when that is done.
 
@@ -41,8 +43,8 @@ class InferenceThread:
         Raises:
             HyperPoseError: one of them is wrong.
         """
-        load = LoadedCheckpoint.load
-        return self._executor.submit(load, checkpoint, device, engine, precision, threads).result()
+        arguments = (checkpoint, device, engine, precision, threads, cameras)
+        return self._executor.submit(LoadedCheckpoint.load, *arguments).result()
 
     def start(self, worker: Worker) -> Future[None]:
         """Run a worker until its inbox is closed."""
@@ -81,14 +83,22 @@ class Worker:
         self._accounts = accounts
         self._relocalization = relocalization
         self._refinement = refinement
+        self._path_sent_ns = 0
 
     def run(self) -> None:
-        """Work until the inbox is closed."""
+        """Work until the inbox is closed; whatever happens to one set is told and does not end the work."""
         while (frame_set := self._inbox.take()) is not None:
-            with self._localizer.begin(frame_set.epoch) as is_anew:
-                if is_anew:
-                    self._begin_anew()
-                self._answer(frame_set)
+            unsettled = list(frame_set.frames)
+            try:
+                with self._localizer.begin(frame_set.epoch) as is_anew:
+                    if is_anew:
+                        self._begin_anew()
+                    self._answer(unsettled)
+            except Exception as error:  # memory of a GPU that runs out comes back
+                if unsettled:
+                    self._settle(unsettled, Outcome.WITHHELD, WITHHELD_FAILED, _failure(error))
+                else:
+                    self._accounts.warnings.warn("after_pose", f"after a pose was sent: {_name(error)}")
 
     def _begin_anew(self) -> None:
         if self._refinement is not None:
@@ -96,65 +106,74 @@ class Worker:
         self._relocalization.begin_anew()
         self._publishers.clear_path()
 
-    def _answer(self, frame_set: FrameSet) -> None:
+    def _answer(self, unsettled: list[Frame]) -> None:
+        """Answer a set of frames, and take each out of those that are not settled once it is."""
         taken_ns = time.monotonic_ns()
-        decoded = [entry for frame in frame_set.frames if (entry := self._decode(frame)) is not None]
+        decoded = [
+            entry for frame in list(unsettled) if (entry := self._decode(frame, unsettled)) is not None
+        ]
         if not decoded:
             return
         for entry in decoded:
             if note := self._localizer.squash_note(entry):
                 self._accounts.warnings.warn("squashed", note)
-        frames = [entry.frame for entry in decoded]
-        clock = StageClock(min(frame.received_ns for frame in frames))
+        clock = StageClock(min(frame.received_ns for frame in unsettled))
         clock.end("queue", taken_ns)
         clock.end("convert")
-        try:
-            localization = self._localizer.localize(decoded, clock)
-            self._publish(localization, clock)
-        except Exception as error:
-            # One set must not end the stream: memory of a GPU that runs out comes back.
-            self._settle(frames, Outcome.WITHHELD, WITHHELD_FAILED, _failure(error))
-            return
+        localization = self._localizer.localize(decoded, clock)
+        self._publish(localization, clock, unsettled)
+        self._relocalization.take_network(localization)
+        self._publishers.publish_status(localization, self._relocalization.state)
         if self._refinement is not None:
             self._refinement.offer(localization)
-        validation = localization.validation
-        if validation.fix is None:
-            self._settle(
-                frames, Outcome.WITHHELD, validation.causes[0], f"pose withheld: {validation.reason}"
-            )
-            return
-        self._settle(frames, Outcome.PUBLISHED)
-        # A frame that waits matters more, and its path holds this pose too.
-        if self._lets_network_move() and not self._inbox.has_waiting():
+        fix = localization.validation.fix
+        if fix is not None:
+            self._publishers.publish_scene(fix)
+            if self._lets_network_move():
+                self._publish_path()
+
+    def _publish_path(self) -> None:
+        """Publish the path, where a frame waits only now and then: it matters more."""
+        now_ns = time.monotonic_ns()
+        if not self._inbox.has_waiting() or now_ns - self._path_sent_ns > _LONGEST_WITHOUT_PATH_NS:
             self._publishers.publish_path()
+            self._path_sent_ns = now_ns
 
     def _lets_network_move(self) -> bool:
         return self._refinement is None or self._refinement.lets_network_move()
 
-    def _decode(self, frame: Frame) -> DecodedFrame | None:
+    def _decode(self, frame: Frame, unsettled: list[Frame]) -> DecodedFrame | None:
         """Decode a frame; one that cannot be is settled."""
         try:
             return self._localizer.decode(frame)
         except BadImageError as error:
-            self._settle([frame], Outcome.REFUSED, error.cause, f"image refused: {error}")
-        except Exception as error:
-            self._settle([frame], Outcome.WITHHELD, WITHHELD_FAILED, _failure(error))
+            outcome, cause, warning = Outcome.REFUSED, error.cause, f"image refused: {error}"
+        except Exception as error:  # the other cameras' frames may be good
+            outcome, cause, warning = Outcome.WITHHELD, WITHHELD_FAILED, _failure(error)
+        unsettled.remove(frame)
+        self._settle([frame], outcome, cause, warning)
         return None
 
-    def _publish(self, localization: Localization, clock: StageClock) -> None:
-        """Publish the fix of a set of frames unless it is withheld, and its validity."""
+    def _publish(self, localization: Localization, clock: StageClock, unsettled: list[Frame]) -> None:
+        """Publish what may be published of a set of frames, and settle them."""
         fix, validation = localization.fix, localization.validation
         if fix.left_out:
             names = ", ".join(fix.left_out)
             self._accounts.warnings.warn(
                 "left_out", f"left out, since the other cameras contradict it: {names}"
             )
-        if validation.fix is not None:
-            self._publishers.publish(validation.fix, moves=validation.trusted and self._lets_network_move())
-            clock.end("publish")
-            self._accounts.latencies.record(clock.durations_ns(), fix.stamp_ns)
-        self._relocalization.take_network(localization)
-        self._publishers.publish_status(localization, self._relocalization.state)
+        frames = list(unsettled)
+        if validation.fix is None:
+            unsettled.clear()
+            self._settle(
+                frames, Outcome.WITHHELD, validation.causes[0], f"pose withheld: {validation.reason}"
+            )
+            return
+        self._publishers.publish(validation.fix, moves=validation.trusted and self._lets_network_move())
+        unsettled.clear()
+        self._settle(frames, Outcome.PUBLISHED)
+        clock.end("publish")
+        self._accounts.latencies.record(clock.durations_ns(), fix.stamp_ns)
 
     def _settle(self, frames: list[Frame], outcome: Outcome, cause: str = "", warning: str = "") -> None:
         told = f"{warning} (stamp {frames[-1].stamp_ns} ns)" if warning else ""
@@ -162,4 +181,8 @@ class Worker:
 
 
 def _failure(error: Exception) -> str:
-    return f"no pose: {type(error).__name__}: {error}"
+    return f"no pose: {_name(error)}"
+
+
+def _name(error: Exception) -> str:
+    return f"{type(error).__name__}: {error}"
