@@ -184,7 +184,7 @@ def test_a_rate_limit_lets_a_jittery_camera_keep_its_rate_and_no_other_exceed_it
     assert min(0.97 * count, 0.9 * allowed) <= let_in <= allowed + 2
 
 
-def test_a_rate_limit_that_is_raised_takes_effect_at_once() -> None:
+def test_a_rate_limit_that_is_changed_takes_effect_at_once() -> None:
     rig = Rig(cameras=1, period_ns=1000 * SECOND)
     rig.send(0, 1, 1)
     rig.send(0, 2, 2)
@@ -193,6 +193,9 @@ def test_a_rate_limit_that_is_raised_takes_effect_at_once() -> None:
     rig.send(0, 3, 20)
     rig.send(0, 4, 40)
     assert rig.dropped() == {"rate_limited": 1, "superseded": 2}
+    rig.limits = replace(rig.limits, shortest_period_ns=SECOND)
+    rig.send(0, 5, 60)
+    assert rig.dropped() == {"rate_limited": 2, "superseded": 2}
 
 
 def test_the_counters_add_up_with_several_cameras_under_load() -> None:

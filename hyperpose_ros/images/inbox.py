@@ -119,13 +119,13 @@ class Inbox:
         self._newest_stamps_ns: dict[int, int] = {}
         self._closed_stamp_ns: int | None = None
         self._let_in_ns: int | None = None
-        self._next_due_ns: int | None = None
+        self._early_by_ns = 0
 
     def open(self) -> None:
         """Let frames in; a new epoch begins."""
         with self._changed:
             self._is_open = True
-            self._next_due_ns = None
+            self._let_in_ns = None
             self._begin_epoch()
 
     def close(self) -> None:
@@ -236,13 +236,11 @@ class Inbox:
         period_ns = self._limits().shortest_period_ns
         tolerance_ns = period_ns // 2
         due_ns = received_ns
-        if self._next_due_ns is not None and self._let_in_ns is not None:
-            # No later than this limit can have it: the limit before may have been another.
-            due_ns = min(self._next_due_ns, self._let_in_ns + period_ns + tolerance_ns)
+        if self._let_in_ns is not None:
+            due_ns = self._let_in_ns + period_ns + min(self._early_by_ns, tolerance_ns)
         if received_ns < due_ns - tolerance_ns:
             return False
-        self._let_in_ns = received_ns
-        self._next_due_ns = max(received_ns, due_ns) + period_ns
+        self._let_in_ns, self._early_by_ns = received_ns, max(due_ns - received_ns, 0)
         return True
 
     def _patience_s(self) -> float | None:
