@@ -150,11 +150,15 @@ def _check_size(data: bytes, origin: str) -> None:
 
 
 def _decoded(data: bytes, origin: str, mode: int) -> npt.NDArray[np.integer | np.floating]:
+    # What is wrong is said in one line, and not by OpenCV's logger.
+    log_level = cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
     try:
         is_image = encoded_size(data) is not None and _is_whole(data)
         image = cv2.imdecode(np.frombuffer(data, dtype=np.uint8), mode) if is_image else None
     except cv2.error:
         image = None
+    finally:
+        cv2.utils.logging.setLogLevel(log_level)
     if image is None:
         raise HyperPoseError(f"{origin}: not an image that can be decoded ({FORMATS} expected)")
     return image

@@ -113,6 +113,14 @@ def test_a_jpeg_with_damaged_scan_data_is_refused_in_silence(capfd: pytest.Captu
     assert capfd.readouterr() == ("", "")
 
 
+@pytest.mark.parametrize("suffix", [".png", ".bmp", ".ppm", ".tiff", ".webp"])
+def test_what_is_cut_off_is_refused_in_silence(suffix: str, capfd: pytest.CaptureFixture[str]) -> None:
+    data = cv2.imencode(suffix, draw_image(1))[1].tobytes()
+    with pytest.raises(HyperPoseError, match="^road: not an image that can be decoded"):
+        decode_image(data[: len(data) // 2], "road")
+    assert capfd.readouterr() == ("", "")
+
+
 def test_a_jpeg_of_very_many_scans_is_refused_before_they_are_decoded() -> None:
     data = bytearray(cv2.imencode(".jpg", draw_image(1), [cv2.IMWRITE_JPEG_PROGRESSIVE, 1])[1].tobytes())
     decode_image(bytes(data), "usual")

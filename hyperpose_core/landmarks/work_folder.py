@@ -35,12 +35,12 @@ class WorkFolder:
         marker = path / _FINGERPRINT_FILE
         try:
             path.mkdir(parents=True, exist_ok=True)
-            if not marker.is_file() or marker.read_text() != fingerprint:
+            if not marker.is_file() or marker.read_bytes() != fingerprint.encode():
                 for entry in path.iterdir():
                     if entry.name != LOCK_FILE:
                         entry.unlink()
             marker.write_text(fingerprint)
-        except (OSError, UnicodeDecodeError) as error:
+        except OSError as error:
             raise HyperPoseError(f"{path}: cannot keep work in progress there: {error}") from error
 
     def has(self, name: str) -> bool:

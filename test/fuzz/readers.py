@@ -9,16 +9,18 @@ from __future__ import annotations
 
 import io
 import json
+import os
 import resource
 import shutil
 import sys
+import tempfile
 import traceback
 import warnings
 from collections.abc import Callable
 from contextlib import redirect_stderr, redirect_stdout
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import cv2
 import numpy as np
@@ -98,7 +100,18 @@ def attempt(folder: Path, name: str, seed: int) -> tuple[str, str]:
     shutil.copytree(good, tried)
     target = tried / _TARGETS[name]
     (reader.damage or _damage_a_file)(target, generator)
+    with tempfile.TemporaryFile() as noise:
+        outcome = _read(reader, target, noise)
+        noise.seek(0)
+        told = noise.read(1000).decode(errors="replace")
+    return ("fell", f"a library writes to standard error: {told}") if told else outcome
+
+
+def _read(reader: Reader, target: Path, noise: BinaryIO) -> tuple[str, str]:
+    """Read what was damaged; what libraries write to standard error themselves goes into a file."""
     said = io.StringIO()
+    standard_error = os.dup(2)
+    os.dup2(noise.fileno(), 2)
     try:
         with redirect_stdout(said), redirect_stderr(said), warnings.catch_warnings():
             warnings.simplefilter("ignore")
@@ -109,6 +122,9 @@ def attempt(folder: Path, name: str, seed: int) -> tuple[str, str]:
         return ("refused", text) if good_line else ("fell", f"not one short line: {text[:300]!r}")
     except Exception:
         return "fell", traceback.format_exc()[-1000:]
+    finally:
+        os.dup2(standard_error, 2)
+        os.close(standard_error)
     return "read", ""
 
 
@@ -267,7 +283,9 @@ READERS: dict[str, Reader] = {
 
 def _main() -> None:
     folder = Path(sys.argv[1])
-    answers = sys.stdout
+    # What else is printed, by libraries included, is none of the answers.
+    answers = os.fdopen(os.dup(1), "w")
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
     for line in sys.stdin:
         case = json.loads(line)
         outcome, said = attempt(folder, case["reader"], case["seed"]) if case["reader"] else ("", "")
