@@ -221,10 +221,11 @@ def _bother(targets: _Targets, peer: Any, name: str, generator: np.random.Genera
     targets.thrown["parameters"] += 2
     peer.call(SetBool, f"/{name}/enable", SetBool.Request(data=bool(generator.integers(2))))
     peer.call(Trigger, f"/{name}/reset", Trigger.Request())
+    peer.call(Trigger, f"/{name}/relocalize", Trigger.Request(), _PATIENCE_S)
     # Those that shut the node down would end it.
     transition = (0, 1, 2, 3, 4, 8, 99, 255)[generator.integers(8)]
     peer.change_state(f"/{name}", transition)
-    targets.thrown["calls"] += 3
+    targets.thrown["calls"] += 4
     for kind, value in (("checkpoint", str(targets.checkpoint)), ("map", "")):
         peer.set_parameter(f"/{name}", kind, value)
     if peer.state(f"/{name}") == "unconfigured":
