@@ -97,7 +97,8 @@ def known_race(file: Path | None) -> EngineRace | None:
     path = file.with_suffix(".json")
     try:
         with reading(path, "race's result"):
-            return EngineRace(**parse_json(read_text(path, "race's result", LARGEST_DOCUMENT_BYTES), path))
+            content = parse_json(read_text(path, "race's result", LARGEST_DOCUMENT_BYTES), path)
+            return EngineRace(float(content["eager_ms"]), float(content["exported_ms"]))
     except HyperPoseError:
         return None
 

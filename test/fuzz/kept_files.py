@@ -6,6 +6,7 @@ import json
 import os
 import shutil
 from collections.abc import Callable
+from dataclasses import asdict
 from pathlib import Path
 
 import cv2
@@ -24,6 +25,7 @@ from hyperpose_core.errors import HyperPoseError
 from hyperpose_core.evaluation.metrics import FrameErrors
 from hyperpose_core.experiments.runs import read_errors, write_errors
 from hyperpose_core.images import Preprocessing
+from hyperpose_core.inference.engine_race import EngineRace, known_race
 from hyperpose_core.landmarks.work_folder import WorkFolder
 from hyperpose_core.reconstruction.frames import CameraGuess, Frame, FrameSet, load_frames, save_frames
 from hyperpose_core.reconstruction.gathering import GatheringSettings, gather_frames
@@ -136,6 +138,19 @@ def read_work(path: Path) -> object:
     return work.load("features") if work.has("features") else None
 
 
+def make_race(folder: Path) -> Path:
+    """Write which engine was the faster one."""
+    (folder / "race.onnx").touch()
+    (folder / "race.json").write_text(json.dumps(asdict(EngineRace(1.5, 2.5))))
+    return folder
+
+
+def read_race(path: Path) -> object:
+    """Ask for it."""
+    race = known_race(path / "race.onnx")
+    return None if race is None else (race.is_exported_faster, race.describe())
+
+
 def make_report(folder: Path) -> Path:
     """Write what a training's report is made of."""
     (folder / "recipe.yaml").write_text("recipe: {model: posenet}\nseed: 0\ndata: room\n")
@@ -217,5 +232,6 @@ KEPT_FILES = {
     "errors of a run": (make_errors, read_errors_of_test),
     "settings of variants": (make_settings, read_settings),
     "map in progress": (make_work, read_work),
+    "race of engines": (make_race, read_race),
     "training report": (make_report, write_training_report),
 }

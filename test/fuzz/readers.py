@@ -38,7 +38,14 @@ from dataset_layouts import (
 )
 from landmark_scene import Room, landmark_map, tour
 from robotcar_layout import write_run, write_sdk
-from test_dataset_phones import write_opensfm, write_polycam, write_record3d, write_tum
+from test_dataset_phones import (
+    write_kapture,
+    write_opensfm,
+    write_polycam,
+    write_record3d,
+    write_rtabmap,
+    write_tum,
+)
 
 from fuzz.kept_files import KEPT_FILES, damage_command, make_commands, read_compressed, run_command_line
 from fuzz.mutations import mutated, mutated_json
@@ -54,6 +61,7 @@ from hyperpose_core.landmarks.landmark_map import LandmarkMap
 from hyperpose_core.models.registry import build_model
 from hyperpose_core.models.released_files import read_state_dict
 from hyperpose_core.training.recipe import load_recipe
+from hyperpose_core.training.recommendation import Recommendation
 from hyperpose_core.training.run_folder import RunFolder, read_identity
 
 LONGEST_ERROR = 1500
@@ -240,6 +248,7 @@ def _run_folder(folder: Path) -> Path:
     errors = {"least_epoch": 1, "least_errors": torch.zeros(2), "last_errors": torch.zeros(2)}
     state = {"epochs": 1, **errors, "network": {}, "loss": {}, "optimizer": {}}
     torch.save(state, folder / "training_state.pt")
+    RunFolder(folder).choose(Recommendation(1, "the last"))
     return folder
 
 
@@ -247,6 +256,7 @@ def _resume(folder: Path) -> None:
     run = RunFolder(folder)
     run.open(read_identity(folder), True, torch.device("cpu"))
     run.history()
+    run.choice()
 
 
 READERS: dict[str, Reader] = {
@@ -272,6 +282,8 @@ READERS: dict[str, Reader] = {
     "polycam": _dataset(write_polycam),
     "record3d": _dataset(write_record3d),
     "opensfm": _dataset(write_opensfm),
+    "kapture": _dataset(write_kapture),
+    "rtabmap": _dataset(write_rtabmap),
     "bag": _dataset(write_bag),
     "robotcar": Reader(_robotcar, _read_dataset),
     "compressed jpeg": Reader(_image(".jpg").make, read_compressed),
