@@ -23,6 +23,7 @@ from hyperpose_core.geometry.camera import CameraModel
 from hyperpose_core.image_headers import FORMATS, JPEG_BEGIN, PNG_BEGIN, encoded_size
 from hyperpose_core.jpeg import GREY, decode_jpeg, jpeg_colours
 from hyperpose_core.limits import LARGEST_IMAGE_BYTES, LARGEST_IMAGE_PIXELS, LARGEST_INPUT_PIXELS
+from hyperpose_core.png import check_png
 from hyperpose_core.resizing import resize_bytes
 
 if TYPE_CHECKING:
@@ -35,8 +36,6 @@ IMAGENET_STD = (0.229, 0.224, 0.225)
 
 NOTICEABLE_SQUASH = 1.03
 """From here on a change of proportions is no matter of rounding any more."""
-
-_PNG_END = b"IEND"
 
 # An eighth saves hardly more than a quarter, and changes the input most.
 _REDUCTIONS = (4, 2, 1)
@@ -112,7 +111,7 @@ def decode_image(data: bytes, origin: str, reduction: int = 1) -> RgbImage:
     """
     _check_size(data, origin)
     if data.startswith(JPEG_BEGIN):
-        with _damage_named(origin):
+        with _damage_named(origin, "JPEG"):
             return decode_jpeg(data, reduction)
     image = _decoded(data, origin, cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION)
     return np.asarray(cv2.cvtColor(image, cv2.COLOR_BGR2RGB), dtype=np.uint8)
@@ -126,7 +125,7 @@ def decode_mosaic(data: bytes, origin: str) -> npt.NDArray[np.uint8] | None:
     """
     _check_size(data, origin)
     if data.startswith(JPEG_BEGIN):
-        with _damage_named(origin):
+        with _damage_named(origin, "JPEG"):
             is_grey = jpeg_colours(data) == GREY
             return np.ascontiguousarray(decode_jpeg(data)[..., 0]) if is_grey else None
     image = _decoded(data, origin, cv2.IMREAD_UNCHANGED)
@@ -134,11 +133,11 @@ def decode_mosaic(data: bytes, origin: str) -> npt.NDArray[np.uint8] | None:
 
 
 @contextmanager
-def _damage_named(origin: str) -> Iterator[None]:
+def _damage_named(origin: str, format: str) -> Iterator[None]:
     try:
         yield
     except ValueError as error:
-        raise HyperPoseError(f"{origin}: a damaged JPEG, which cannot be decoded: {error}") from error
+        raise HyperPoseError(f"{origin}: a damaged {format}, which cannot be decoded: {error}") from error
 
 
 def _check_size(data: bytes, origin: str) -> None:
@@ -150,11 +149,14 @@ def _check_size(data: bytes, origin: str) -> None:
 
 
 def _decoded(data: bytes, origin: str, mode: int) -> npt.NDArray[np.integer | np.floating]:
+    if data.startswith(PNG_BEGIN):
+        with _damage_named(origin, "PNG"):
+            check_png(data)
     # What is wrong is said in one line, and not by OpenCV's logger.
     log_level = cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
     try:
-        is_image = encoded_size(data) is not None and _is_whole(data)
-        image = cv2.imdecode(np.frombuffer(data, dtype=np.uint8), mode) if is_image else None
+        is_known = encoded_size(data) is not None
+        image = cv2.imdecode(np.frombuffer(data, dtype=np.uint8), mode) if is_known else None
     except cv2.error:
         image = None
     finally:
@@ -162,11 +164,6 @@ def _decoded(data: bytes, origin: str, mode: int) -> npt.NDArray[np.integer | np
     if image is None:
         raise HyperPoseError(f"{origin}: not an image that can be decoded ({FORMATS} expected)")
     return image
-
-
-def _is_whole(data: bytes) -> bool:
-    """Tell whether a PNG has its end: older OpenCV fills up what is missing with grey."""
-    return not data.startswith(PNG_BEGIN) or _PNG_END in data
 
 
 def debayer(mosaic: npt.NDArray[np.uint8], pattern: str) -> RgbImage:

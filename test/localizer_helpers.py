@@ -86,7 +86,9 @@ class OwnDiagnostics:
         self._name = f"{name}: localization"
 
     def _own(self) -> list[DiagnosticArray]:
-        return [array for array in list(self._everyone) if array.status[0].name == self._name]
+        return [
+            array for array in list(self._everyone) if array.status and array.status[0].name == self._name
+        ]
 
     def __len__(self) -> int:
         return len(self._own())

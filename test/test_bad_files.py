@@ -256,6 +256,7 @@ DOCUMENTS = {
         '{"width": 2000000, "height": 2000000, "fx": 1, "fy": 1, "cx": 0, "cy": 0, "distortion": []}',
     ),
     "options": ("options.hidden_width", "-1"),
+    "too large an option": ("options.dropout", "1" + "0" * 400),
     "origin": ("world.origin", "[1, 2]"),
     "no origin": ("world.origin", "null"),
     "far origin": ("world.origin", "[1e400, 0, 0]"),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import struct
+import zlib
 from pathlib import Path
 
 import cv2
@@ -113,10 +114,39 @@ def test_a_jpeg_with_damaged_scan_data_is_refused_in_silence(capfd: pytest.Captu
     assert capfd.readouterr() == ("", "")
 
 
+def png_part(kind: bytes, content: bytes) -> bytes:
+    body = kind + content
+    return struct.pack(">I", len(content)) + body + struct.pack(">I", zlib.crc32(body))
+
+
+def test_a_damaged_png_is_refused_in_silence_before_it_takes_memory(
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    image = draw_image(1)
+    data = cv2.imencode(".png", image)[1].tobytes()
+    pixels = data.index(b"IDAT")
+    damaged = [
+        data[: pixels + 20] + bytes(4) + data[pixels + 24 :],
+        data[: pixels - 4] + struct.pack(">I", 0x4B00_0000) + data[pixels:],
+        data[:8] + data[33:],
+        data[:33] + data[8:],
+        data[: data.index(b"IEND") - 4],
+        data[:-12] + png_part(b"IDAT", b"")[:-4] + bytes(4) + data[-12:],
+        data[:33] + png_part(b"ABCD", b"unknown and needed") + data[33:],
+    ]
+    for number, content in enumerate(damaged):
+        with pytest.raises(HyperPoseError, match="^road: a damaged PNG"):
+            decode_image(content, "road")
+            pytest.fail(f"case {number} is decoded")
+    assert capfd.readouterr() == ("", "")
+    comment = data[:33] + png_part(b"tEXt", b"taken\0today") + data[33:] + b"behind the end"
+    np.testing.assert_array_equal(decode_image(comment, "road")[..., ::-1], image)
+
+
 @pytest.mark.parametrize("suffix", [".png", ".bmp", ".ppm", ".tiff", ".webp"])
 def test_what_is_cut_off_is_refused_in_silence(suffix: str, capfd: pytest.CaptureFixture[str]) -> None:
     data = cv2.imencode(suffix, draw_image(1))[1].tobytes()
-    with pytest.raises(HyperPoseError, match="^road: not an image that can be decoded"):
+    with pytest.raises(HyperPoseError, match="^road: (not an image that|a damaged PNG, which) can"):
         decode_image(data[: len(data) // 2], "road")
     assert capfd.readouterr() == ("", "")
 

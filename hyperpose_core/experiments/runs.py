@@ -28,7 +28,7 @@ from hyperpose_core.training.recipe import Recipe, recipe_to_dict
 from hyperpose_core.training.report import write_training_report
 from hyperpose_core.training.run_folder import RunFolder
 from hyperpose_core.training.trainer import Trainer
-from hyperpose_core.untrusted import parse_json
+from hyperpose_core.untrusted import parse_json, reading
 
 RUN_FILE = "run.json"
 
@@ -91,7 +91,8 @@ def read_errors(path: Path, test: str) -> FrameErrors | None:
     document = _read(path) if path.exists() else {}
     if document.get("test") != test:
         return None
-    return FrameErrors(_numbers(document["position_m"]), _numbers(document["orientation_deg"]))
+    with reading(path, "record of the errors"):
+        return FrameErrors(_numbers(document["position_m"]), _numbers(document["orientation_deg"]))
 
 
 def write_errors(path: Path, test: str, errors: FrameErrors) -> None:

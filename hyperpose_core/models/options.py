@@ -1,6 +1,7 @@
 """Options of an architecture: plain JSON data, checked against a dataclass before a network is built."""
 
 import dataclasses
+import sys
 import types
 import typing
 from collections.abc import Mapping, Sequence
@@ -127,7 +128,7 @@ def _is_of(value: object, kind: Any) -> bool:
     if isinstance(value, bool):
         return kind is bool
     if kind is float:
-        return isinstance(value, int | float)
+        return isinstance(value, int | float) and abs(value) <= sys.float_info.max
     return isinstance(value, kind)
 
 

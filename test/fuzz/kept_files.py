@@ -100,7 +100,8 @@ def make_cache(folder: Path) -> Path:
 def read_cache(path: Path) -> None:
     """Read it; images that are no longer those of the cache are decoded anew."""
     data = next((path / "data").glob("*.csv"))
-    ImageCache(open_dataset(data).images, Preprocessing(resize=32, crop=32), path).batch([0, 1])
+    images = open_dataset(data).images
+    ImageCache(images, Preprocessing(resize=32, crop=32), path).batch(range(len(images)))
 
 
 def make_errors(folder: Path) -> Path:

@@ -179,6 +179,7 @@ def _publishers(peer: Any) -> dict[str, tuple[Any, Callable[[np.random.Generator
     from diagnostic_msgs.msg import DiagnosticArray
     from geometry_msgs.msg import PoseStamped, PoseWithCovarianceStamped
     from nav_msgs.msg import Odometry
+    from rclpy.qos import QoSDurabilityPolicy, QoSProfile
     from rosgraph_msgs.msg import Clock
     from sensor_msgs.msg import CameraInfo
     from tf2_msgs.msg import TFMessage
@@ -198,8 +199,12 @@ def _publishers(peer: Any) -> dict[str, tuple[Any, Callable[[np.random.Generator
         "/ground_truth/pose": PoseStamped,
         "/diagnostics": DiagnosticArray,
     }
+    latched = QoSProfile(depth=100, durability=QoSDurabilityPolicy.TRANSIENT_LOCAL)
     return {
-        topic: (peer.publisher(kind, topic, 100), lambda generator, kind=kind: strange(kind(), generator))
+        topic: (
+            peer.publisher(kind, topic, latched if topic == "/tf_static" else 100),
+            lambda generator, kind=kind: strange(kind(), generator),
+        )
         for topic, kind in kinds.items()
     }
 

@@ -55,10 +55,10 @@ class Worker:
             slow = f"took more than {_LONGEST_S:g} s"
             return "fell", slow if code is None else f"the process ended with {code}"
         self._peak = int(answer["peak"])
-        if self._peak - before > _MOST_MEMORY:
+        if (grown := self._peak - before) > _MOST_MEMORY:
             self.end()
             self._start()
-            return "fell", f"took {(self._peak - before) / 1e9:.1f} GB"
+            return "fell", f"took {grown / 1e9:.1f} GB"
         return str(answer["outcome"]), str(answer["said"])
 
     def end(self) -> None:
@@ -71,8 +71,10 @@ class Worker:
         return self._folder / "tried"
 
     def _start(self) -> None:
-        shutil.rmtree(self._folder, ignore_errors=True)
-        self._folder.mkdir(parents=True)
+        self._folder.mkdir(parents=True, exist_ok=True)
+        for entry in self._folder.iterdir():
+            if entry != self.tried():  # what the former process fell over
+                shutil.rmtree(entry)
         self._process = subprocess.Popen(
             [sys.executable, "-m", "fuzz.readers", str(self._folder)],
             stdin=subprocess.PIPE,
