@@ -101,9 +101,10 @@ def replacing(path: Path, what: str = "file") -> Iterator[BinaryIO]:
         what: what is written, for the errors.
 
     Raises:
-        HyperPoseError: it cannot be written, or another process is writing it.
+        HyperPoseError: it cannot be written, its name is none, or another process is writing it.
     """
     path = Path(path)
+    _check_name(path, what)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         if path.exists() and not (path.is_file() or path.is_dir()):
@@ -192,6 +193,15 @@ def checksum(path: Path) -> int:
         while piece := stream.read(_PIECE_BYTES):
             value = zlib.crc32(piece, value)
     return value
+
+
+def _check_name(path: Path, what: str) -> None:
+    try:
+        is_name = path.name not in ("", "..") and b"\0" not in os.fsencode(path)
+    except UnicodeEncodeError:
+        is_name = False
+    if not is_name:
+        raise HyperPoseError(f"{str(path)!r}: cannot be the name of a {what}")
 
 
 def _descriptor(path: Path, what: str) -> int:

@@ -300,6 +300,10 @@ def test_a_name_that_is_none_is_one_line(tiny_checkpoint: Path, capsys: pytest.C
         assert main(["predict", str(tiny_checkpoint), name]) == 2
         error = capsys.readouterr().err
         assert error.startswith("hyperpose: error: ") and error.count("\n") == 1 and error[:-1].isprintable()
+    for name in ("", ".", "..", "/", "nul\0.csv", "half\ud800.csv"):
+        assert main(["compress", str(tiny_checkpoint), "--method", "bfloat16", "--output", name]) == 2
+        error = capsys.readouterr().err
+        assert error.startswith("hyperpose: error: ") and error.count("\n") == 1 and error[:-1].isprintable()
 
 
 def test_control_characters_of_a_file_do_not_reach_the_terminal(
