@@ -122,7 +122,7 @@ def checkpoint(tiny_checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) 
     known = load_checkpoint(tiny_checkpoint)
     state = {name: tensor.clone() for name, tensor in known.state.items()}
     next(iter(state.values())).mul_(1.01)
-    save_checkpoint(path, dataclasses.replace(known, state=state, network_digest=None))
+    save_checkpoint(path, dataclasses.replace(known, state=state))
     return path
 
 
@@ -190,6 +190,25 @@ def test_a_running_estimator_gets_the_second_engine(checkpoint: Path, raced: Pat
     assert said[0].startswith(f"engine {winner}: exported takes") and estimator.engine.name == winner
     for _ in range(4):
         assert_same(checkpoint, estimator)
+
+
+def test_other_tensors_are_another_network_in_memory_in_a_file_and_in_its_place(
+    checkpoint: Path, raced: Path, tmp_path: Path
+) -> None:
+    write_race(raced, 2.0, 1.0)
+    known = load_checkpoint(checkpoint)
+    changed = dataclasses.replace(known, state={name: 1.01 * value for name, value in known.state.items()})
+    assert PoseEstimator(known, "cpu").engine.name == "exported"
+    assert PoseEstimator(changed, "cpu").engine.name == "eager"
+    path = tmp_path / "changed.safetensors"
+    save_checkpoint(path, changed)
+    assert load_checkpoint(path).network_digest != known.network_digest
+    assert PoseEstimator.load(path, "cpu").engine.name == "eager"
+    # The child process finds another network than the one that it was sent for.
+    elsewhere = raced.with_name("other.onnx")
+    with pytest.raises(HyperPoseError, match="holds another network by now"):
+        run_race(path, elsewhere, PoseEstimator(known, "cpu", engine="eager").engine.threads)
+    assert not elsewhere.exists()
 
 
 def test_a_network_that_is_gone_is_not_raced(checkpoint: Path, raced: Path) -> None:

@@ -166,12 +166,23 @@ def checkpoint_description(checkpoint: Checkpoint) -> tuple[dict[str, np.ndarray
         "region": None if checkpoint.region is None else checkpoint.region.to_dict(),
         "training": dict(checkpoint.training),
         "validation": dict(checkpoint.validation),
-        "network_digest": checkpoint.network_digest or _digest(checkpoint),
+        "network_digest": _digest_to_write(checkpoint),
     }
     if checkpoint.compression is not None:
         document["compression"] = dict(checkpoint.compression)
     arrays = {_UNCERTAINTY_PREFIX + name: values for name, values in checkpoint.uncertainty.arrays().items()}
     return arrays, {_VERSION_KEY: str(FORMAT_VERSION), _DOCUMENT_KEY: json.dumps(document)}
+
+
+def holds_its_network(checkpoint: Checkpoint) -> bool:
+    """Tell whether the tensors are those of `network_digest`; a copy with other tensors keeps its value."""
+    return checkpoint.network_digest is not None and _digest(checkpoint) == checkpoint.network_digest
+
+
+def _digest_to_write(checkpoint: Checkpoint) -> str | None:
+    # Compressing and exporting leave the network that it was: what a map remembers of it still holds.
+    is_derived = checkpoint.compression is not None or not checkpoint.state
+    return (checkpoint.network_digest if is_derived else None) or _digest(checkpoint)
 
 
 def _digest(checkpoint: Checkpoint) -> str | None:

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import torch
 
-from hyperpose_core.checkpoint.file import Checkpoint
+from hyperpose_core.checkpoint.file import Checkpoint, holds_its_network
 from hyperpose_core.errors import HyperPoseError
 from hyperpose_core.inference.engines.build_network import build_network
 from hyperpose_core.inference.engines.cuda import CudaEngine
@@ -86,7 +86,7 @@ def _exported_winner(checkpoint: Checkpoint, size: tuple[int, int] | None, threa
 
     file = race_file(checkpoint, size, threads or torch.get_num_threads())
     race = known_race(file)
-    if file is None or race is None or not race.is_exported_faster:
+    if file is None or race is None or not race.is_exported_faster or not holds_its_network(checkpoint):
         return None
     try:
         return exported_engine(file, "float32", threads)

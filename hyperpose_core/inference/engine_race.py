@@ -21,7 +21,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from hyperpose_core import __version__
-from hyperpose_core.checkpoint.file import Checkpoint, load_checkpoint
+from hyperpose_core.checkpoint.file import Checkpoint, holds_its_network, load_checkpoint
 from hyperpose_core.errors import HyperPoseError
 from hyperpose_core.files import read_text, replace_text
 from hyperpose_core.inference.engines.engine import Engine
@@ -80,7 +80,8 @@ def race_file(checkpoint: Checkpoint, size: tuple[int, int] | None, threads: int
     except PackageNotFoundError:
         return None
     machine = [platform.machine(), _processor(), str(len(os.sched_getaffinity(0))), __version__]
-    network = [checkpoint.network_digest, json.dumps(checkpoint.preprocessing.to_dict()), str(size)]
+    description = [checkpoint.architecture, dict(checkpoint.options), checkpoint.preprocessing.to_dict()]
+    network = [checkpoint.network_digest, json.dumps(description), str(size)]
     text = "\n".join([*machine, *versions, *network, str(threads)])
     cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
     return cache / "hyperpose_ros" / "engines" / f"{hashlib.sha256(text.encode()).hexdigest()[:32]}.onnx"
@@ -169,6 +170,8 @@ def _race(path: Path, file: Path, threads: int) -> None:
         file.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise HyperPoseError(f"{file.parent}: cannot be made: {error.strerror}") from error
+    if race_file(checkpoint, size, threads) != file or not holds_its_network(checkpoint):
+        raise HyperPoseError(f"{path}: holds another network by now")
     images = draw_inputs(checkpoint, size, 2)
     export_checkpoint(checkpoint, file, images, "drawn images")
     engines = {
