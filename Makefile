@@ -20,6 +20,8 @@ export OMP_WAIT_POLICY ?= passive
 # .venv has its own ROS 2. A distribution's that was sourced in this shell would be mixed with it, and the mark of
 # another environment's wheels would keep this one from finding its libraries.
 unexport PYTHONPATH PYTHONHOME AMENT_PREFIX_PATH CMAKE_PREFIX_PATH COLCON_PREFIX_PATH
+# Every test starts processes; each would compile this package anew.
+unexport PYTHONDONTWRITEBYTECODE
 unexport ROS_DISTRO RMW_IMPLEMENTATION _ROS_WHEELS_BOOTSTRAP_COMPLETE
 ifdef AMENT_PREFIX_PATH
 unexport LD_LIBRARY_PATH

@@ -30,7 +30,8 @@ if TYPE_CHECKING:  # import rclpy, which not every machine has
 PROJECT_ROOT = Path(__file__).resolve().parents[1]
 
 
-_WORKERS = 2
+# One more than the cores that CI has: node tests mostly wait.
+_WORKERS = 3
 _LONGEST_FILES = (
     "test_model_learning",
     "test_export",

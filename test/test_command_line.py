@@ -75,7 +75,7 @@ def test_predict_goes_on_after_an_image_that_cannot_be_read(
     images = list(map(str, (broken, photograph, missing)))
     assert main(["predict", str(tiny_checkpoint), *images, "--csv", str(table), "--device", "cpu"]) == 1
     told = capsys.readouterr().err
-    assert "broken.png: not an image" in told and "missing.png: no such image" in told
+    assert "broken.png: a damaged PNG" in told and "missing.png: no such image" in told
     with table.open(newline="") as stream:
         rows = list(csv.DictReader(stream))
     assert [row["image"] for row in rows] == images
